@@ -56,13 +56,13 @@ impl SteadyClock {
         let fastest = state
             .opened
             .saturating_add(monotonic - state.opened_monotonic);
-        // Behind the last time, the wall clock was set back: time goes on at the monotonic pace, because standing
-        // still would keep every lease and every fresh tag alive until the wall clock has caught up.
-        let told = if wall >= state.last {
-            wall
-        } else {
-            state.last.saturating_add(monotonic - state.last_monotonic)
-        };
+        // The wall clock was set back when it is behind the last time. Time goes on at half the monotonic pace until
+        // it has caught up: standing still would keep every lease and every fresh tag alive as long as that takes,
+        // and the full pace would keep the error for ever.
+        let slowest = state
+            .last
+            .saturating_add((monotonic - state.last_monotonic) / 2);
+        let told = wall.max(slowest);
         state.last = told.min(fastest).max(state.last);
         state.last_monotonic = monotonic;
         state.last
@@ -150,15 +150,32 @@ pub(crate) mod tests {
             let clock = SteadyClock::resume(fake.clone(), 0);
             fake.set_wall(target);
             assert_eq!(clock.now(), NOON);
-            fake.advance(SECOND);
+            fake.advance(2 * SECOND);
             assert_eq!(clock.now(), NOON + SECOND);
-            fake.set_wall(NOON + 2 * SECOND);
+            fake.set_wall(NOON + 3 * SECOND);
             fake.advance(SECOND);
             assert_eq!(
                 clock.now(),
-                NOON + 2 * SECOND,
-                "a clock that is set right again is held back, not skipped"
+                NOON + 3 * SECOND,
+                "a clock set right is still held back"
             );
+        }
+    }
+
+    #[test]
+    fn after_a_jump_back_the_wall_clock_is_told_again_once_it_has_caught_up() {
+        // The same whether anybody asked for the time meanwhile or not.
+        for step in [HOUR / 4, HOUR] {
+            let fake = FakeClock::at(NOON);
+            let clock = SteadyClock::resume(fake.clone(), 0);
+            fake.set_wall(NOON - HOUR);
+            for _ in 0..2 * HOUR / step {
+                fake.advance(step);
+                clock.now();
+            }
+            assert_eq!(clock.now(), NOON + HOUR);
+            fake.advance(SECOND);
+            assert_eq!(clock.now(), NOON + HOUR + SECOND);
         }
     }
 
@@ -167,10 +184,10 @@ pub(crate) mod tests {
         let fake = FakeClock::at(0);
         let clock = SteadyClock::resume(fake.clone(), NOON);
         assert_eq!(clock.now(), NOON);
-        fake.advance(SECOND);
+        fake.advance(2 * SECOND);
         assert_eq!(clock.now(), NOON + SECOND);
         fake.set_wall(YEAR_2100);
-        assert_eq!(clock.now(), NOON + SECOND);
+        assert_eq!(clock.now(), NOON + 2 * SECOND);
     }
 
     #[test]

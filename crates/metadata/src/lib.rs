@@ -17,6 +17,13 @@ mod tx;
 mod uploads;
 mod value;
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod plan_tests;
+
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use clock::WallClock;
 pub use database::Metadata;

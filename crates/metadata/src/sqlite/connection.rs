@@ -46,7 +46,22 @@ impl Connection {
             Access::Read => "PRAGMA query_only = ON; PRAGMA cache_size = -8192;",
         };
         inner.execute_batch(settings).map_err(translate)?;
-        Ok(Self { inner })
+        let mut connection = Self { inner };
+        if access == Access::Write {
+            connection.require_wal()?;
+        }
+        Ok(connection)
+    }
+
+    /// Refuses a file on which SQLite kept another journal: there, readers and the writer would stop each other.
+    fn require_wal(&mut self) -> Result<()> {
+        let rows = self.query("PRAGMA journal_mode", &[])?;
+        match rows.first() {
+            Some(row) if row.text(0)? == "wal" => Ok(()),
+            _ => Err(Error::unavailable(
+                "its filesystem does not support a write-ahead log",
+            )),
+        }
     }
 
     /// Runs statements without parameters or results, such as a migration.
