@@ -24,8 +24,11 @@ pub(crate) const WITHOUT_SHARED: [&str; 4] = ["policy", "clock", "telemetry", "c
 /// The crates of the workspace that may be named in a path.
 pub(crate) const CRATES: [&str; 3] = ["oci", "blobstore", "metadata"];
 
-/// Words of HTTP, which only `http` turns errors and answers into.
-const HTTP: &[&str] = &["http", "hyper", "hyper_util"];
+/// What no room but `config` reads: a setting has one way in, which `check-config` can explain.
+const ENVIRONMENT: &[&str] = &["std::env"];
+
+/// The environment, and the words of HTTP, which only `http` turns errors and answers into.
+const BASEMENT: &[&str] = &["std::env", "http", "hyper", "hyper_util"];
 
 /// Everything that touches the world: a verdict must follow from its arguments.
 const WORLD: &[&str] = &[
@@ -43,54 +46,54 @@ pub(crate) const ROOMS: [Room; 19] = [
     Room {
         name: "cli",
         may_use: &["app", "jobs", "metadata"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "http/api",
         may_use: &["auth", "registry", "metadata", "jobs"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "http",
         may_use: &["auth", "registry"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "jobs",
         may_use: &[
             "registry", "policy", "content", "metadata", "events", "mirror",
         ],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "registry",
         may_use: &["policy", "mirror", "content", "metadata", "events"],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "mirror",
         may_use: &["policy", "upstream", "content"],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "content",
         may_use: &["metadata", "blobstore"],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "auth",
         may_use: &["metadata"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "upstream",
         may_use: &[],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "events",
         may_use: &["metadata"],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "policy",
@@ -100,18 +103,18 @@ pub(crate) const ROOMS: [Room; 19] = [
     Room {
         name: "config",
         may_use: &["oci", "clock"],
-        never: HTTP,
+        never: &["http", "hyper", "hyper_util"],
     },
     Room {
         name: "telemetry",
         may_use: &["clock", "config"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     // The clock's trait is defined where stored instants are made.
     Room {
         name: "clock",
         may_use: &["metadata"],
-        never: HTTP,
+        never: BASEMENT,
     },
     Room {
         name: "crates/oci",
@@ -121,12 +124,12 @@ pub(crate) const ROOMS: [Room; 19] = [
     Room {
         name: "crates/blobstore",
         may_use: &["oci"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "crates/metadata",
         may_use: &["oci"],
-        never: &[],
+        never: ENVIRONMENT,
     },
     Room {
         name: "xtask",
