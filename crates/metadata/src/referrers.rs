@@ -44,10 +44,6 @@ struct Page {
 impl Metadata {
     /// Returns the manifests that refer to `subject`, of one artifact type if one is given, after the digest
     /// `after`, in the order of digests.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "no two are of one type, so none can be mixed up"
-    )]
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
