@@ -81,6 +81,7 @@ impl From<blobstore::Error> for Error {
             blobstore::ErrorKind::StorageFull => Self::StorageFull,
             blobstore::ErrorKind::NotFound
             | blobstore::ErrorKind::UploadTooShort { .. }
+            | blobstore::ErrorKind::UploadBusy
             | blobstore::ErrorKind::Other => Self::Unavailable {
                 reason: format!("{error}"),
             },

@@ -10,7 +10,7 @@ use metadata::{RepositoryKind, UploadPurpose};
 use oci::{Digest, Hasher, RepositoryName, UploadId};
 
 use super::error::Error;
-use super::ingest::Ingest;
+use super::ingest::{Checkpoint, Ingest};
 use super::mirrored::BY;
 use super::open::{ByteStream, CHUNK, read_exactly};
 use super::publish::Publication;
@@ -41,6 +41,14 @@ impl GrowingFile {
             .await
             .map_err(std::io::Error::other)?
     }
+}
+
+/// A fill whose bytes have all arrived.
+struct Whole<'a> {
+    id: &'a UploadId,
+    repository: &'a RepositoryName,
+    digest: &'a Digest,
+    checkpoint: Checkpoint,
 }
 
 impl Fill {
@@ -104,31 +112,43 @@ impl Content {
     /// # Errors
     /// [`Error::DigestMismatch`]: nothing is stored. Storage errors.
     pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<u64, Error> {
-        let outcome = self.verify_and_publish(&mut fill, upstream).await;
+        let outcome = match fill.ingest.flush().await {
+            Ok(checkpoint) => {
+                // The store publishes only what nobody writes to any more.
+                drop(fill.ingest);
+                let whole = Whole {
+                    id: &fill.id,
+                    repository: &fill.repository,
+                    digest: &fill.digest,
+                    checkpoint,
+                };
+                self.verify_and_publish(whole, upstream).await
+            }
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             self.forget_fill(&fill.id).await;
         }
         outcome
     }
 
-    async fn verify_and_publish(&self, fill: &mut Fill, upstream: &str) -> Result<u64, Error> {
-        let checkpoint = fill.ingest.flush().await?;
+    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<u64, Error> {
+        let checkpoint = whole.checkpoint;
         let actual = checkpoint.hasher.clone().finish();
-        if actual != fill.digest {
+        if actual != *whole.digest {
             return Err(Error::DigestMismatch {
-                stated: fill.digest,
+                stated: *whole.digest,
                 actual,
             });
         }
-        let kind = RepositoryKind::Mirror {
-            upstream: upstream.to_owned(),
-        };
         self.publish(Publication {
-            repository: &fill.repository,
-            kind,
-            id: &fill.id,
+            repository: whole.repository,
+            kind: RepositoryKind::Mirror {
+                upstream: upstream.to_owned(),
+            },
+            id: whole.id,
             checkpoint: &checkpoint,
-            digest: &fill.digest,
+            digest: whole.digest,
             by: BY,
         })
         .await?;

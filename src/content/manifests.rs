@@ -177,6 +177,7 @@ fn write_and_publish(
     let mut appender = store.append(id, &state, 0)?;
     appender.write(bytes)?;
     let state = appender.flush()?;
+    drop(appender);
     store.publish(id, &state, bytes.len() as u64, at)
 }
 

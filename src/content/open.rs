@@ -99,6 +99,7 @@ impl Content {
             }
             blobstore::ErrorKind::StorageFull
             | blobstore::ErrorKind::UploadTooShort { .. }
+            | blobstore::ErrorKind::UploadBusy
             | blobstore::ErrorKind::Other => Error::from(error),
         })
     }

@@ -89,9 +89,8 @@ impl Content {
 /// Returns where the blob of a row lies.
 pub(super) fn address(digest: &Digest, key: Option<&str>) -> Result<BlobAddress, Error> {
     let key = key
-        .map(BlobKey::parse)
-        .transpose()
-        .map_err(|_| Error::Damaged { digest: *digest })?;
+        .map(|key| BlobKey::parse(key).ok_or(Error::Damaged { digest: *digest }))
+        .transpose()?;
     Ok(BlobAddress {
         digest: *digest,
         key,

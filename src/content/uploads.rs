@@ -159,6 +159,8 @@ impl Content {
             self.acknowledge(row, &checkpoint).await?;
             return Err(error);
         }
+        // The store publishes only what nobody writes to any more.
+        drop(ingest);
         let size = checkpoint.offset;
         let actual = self.digest_of(id, &checkpoint, digest.algorithm()).await?;
         if actual != *digest {
@@ -246,12 +248,16 @@ impl Content {
     /// Opens the upload at its acknowledged byte, with the hash over what is there.
     async fn continue_upload(&self, row: &UploadRow) -> Result<Ingest, Error> {
         let (id, offset) = (row.id.clone(), row.offset);
-        let state = UploadState::from_row(row.store_state.clone());
+        // Empty until the first bytes were acknowledged.
+        let state = Some(row.store_state.clone()).filter(|state| !state.is_empty());
         let opened = self
             .blocking(move |store| {
                 let state = match state {
-                    Some(state) => state,
-                    None => store.begin_upload(&id)?,
+                    Some(state) => UploadState::from_bytes(state),
+                    None => {
+                        store.abort_upload(&id)?;
+                        store.begin_upload(&id)?
+                    }
                 };
                 store.append(&id, &state, offset)
             })
@@ -298,7 +304,7 @@ impl Content {
         checkpoint: &Checkpoint,
     ) -> Result<UploadRow, Error> {
         let hash_state = Some(checkpoint.hasher.save());
-        let store_state = checkpoint.state.to_row();
+        let store_state = checkpoint.state.as_bytes().to_vec();
         let outcome = self
             .metadata
             .advance_upload(Advance {

@@ -265,6 +265,7 @@ impl Mirror {
             let head = client.head_manifest(&target.path, reference).await;
             let head = head.map_err(|error| trouble(target, error))?;
             if let Some(found) = facts(head, reference) {
+                self.remember(target, reference, found.digest).await?;
                 return Ok(found);
             }
         }
@@ -273,6 +274,28 @@ impl Mirror {
             Reference::Digest(_) => None,
         };
         self.fetch(target, reference, tag, wanted).await
+    }
+
+    /// Keeps what a HEAD told about a tag: for good when its manifest is stored, else until the client
+    /// comes for it by digest.
+    async fn remember(
+        &self,
+        target: &Target,
+        reference: &Reference,
+        digest: Digest,
+    ) -> Result<(), Error> {
+        let Reference::Tag(tag) = reference else {
+            return Ok(());
+        };
+        let by_digest = Reference::Digest(digest);
+        let repository = &target.repository;
+        let stored = self.content.manifest_row(repository, &by_digest).await?;
+        if stored.is_some() {
+            self.content.move_tag(repository, tag, &digest).await?;
+        } else {
+            self.noted.note(repository, digest, tag);
+        }
+        Ok(())
     }
 
     /// Fetches a manifest, checks it, stores it and points `tag` at it.
@@ -291,6 +314,8 @@ impl Mirror {
         let digest = verified_digest(target, reference, &fetched)?;
         let manifest = Manifest::parse(&fetched.bytes, fetched.media_type.as_deref())
             .map_err(|error| protocol(target, format!("sent an unusable manifest: {error}")))?;
+        let noted = self.noted.take(&target.repository, digest);
+        let tags = tag.cloned().into_iter().chain(noted).collect();
         self.content
             .put_manifest(NewManifest {
                 repository: &target.repository,
@@ -298,7 +323,7 @@ impl Mirror {
                 bytes: fetched.bytes.clone(),
                 manifest: &manifest,
                 media_type: &manifest.media_type,
-                tags: tag.into_iter().cloned().collect(),
+                tags,
                 source: ManifestSource::Upstream {
                     name: &target.remote.settings.name,
                 },

@@ -6,6 +6,7 @@ mod error;
 mod inflight;
 mod lists;
 mod manifest;
+mod noted_tags;
 mod remotes;
 
 pub use crate::upstream::Error as UpstreamError;

@@ -7,6 +7,7 @@ use oci::RepositoryName;
 
 use super::inflight::Inflight;
 use super::manifest::LastFailure;
+use super::noted_tags::NotedTags;
 use crate::config;
 use crate::content::{Content, Turns};
 use crate::upstream;
@@ -37,6 +38,7 @@ pub struct Mirror {
     proxy_only: bool,
     pub(super) inflight: Inflight,
     pub(super) turns: Turns<String, Option<LastFailure>>,
+    pub(super) noted: NotedTags,
     pub(super) manifest_limit: u64,
 }
 
@@ -64,6 +66,7 @@ impl Mirror {
             content,
             inflight: Inflight::default(),
             turns: Turns::default(),
+            noted: NotedTags::default(),
             manifest_limit,
         })
     }

@@ -83,7 +83,7 @@ mod tests {
         };
         let index = format!(
             r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{},{}]}}"#,
-            entry("arm64", &digest.replace('a', "b")),
+            entry("arm64", &digest.replace("aaaa", "bbbb")),
             entry("amd64", &digest)
         );
         let index = oci::Manifest::parse(index.as_bytes(), Some(OCI_INDEX)).expect("an index");
