@@ -30,11 +30,19 @@ same "a layer answers HEAD" 200 "$(status HEAD "/v2/library/seawall-e2e/blobs/$L
 same "HEAD tells the layer's size" "$LAYER_SIZE" "$(header content-length)"
 same "a tag the upstream does not have is 404" 404 "$(pull_by_tag /v2/library/seawall-e2e/manifests/none)"
 
+# docker and containerd ask for the tag with HEAD and then for its digest, never for the tag itself.
+same "a tag is resolved by HEAD alone" "$NATIVE_DIGEST" "$(digest_of library/seawall-e2e:native)"
+
 stop_upstream
 sleep 1.2 # longer than the freshness of the configuration: from here on the tag is stale
 same "with the upstream stopped the tag is served from the cache" 200 "$(pull_by_tag "$MULTI")"
 same "the cached index is unchanged" "$MULTI_DIGEST" "$(body_digest)"
 check "a stale answer says so in Warning" grep -qi '^warning: *299' "$HERE/headers"
+same "HEAD of the stale tag is answered from the cache too" 200 "$(status HEAD "$MULTI" "${ACCEPT[@]}")"
+same "also with ns=docker.io" 200 "$(status HEAD "$MULTI?ns=docker.io" "${ACCEPT[@]}")"
+same "a tag that was only ever asked for with HEAD is known too" "$NATIVE_DIGEST" "$(digest_of library/seawall-e2e:native)"
+status HEAD "$MULTI" "${ACCEPT[@]}" >/dev/null
+same "HEAD tells the cached digest" "$MULTI_DIGEST" "$(header docker-content-digest)"
 same "the cached layer is served" 200 "$(status GET "/v2/library/seawall-e2e/blobs/$LAYER_DIGEST")"
 kill_seawall
 start_seawall

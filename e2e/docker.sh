@@ -7,6 +7,8 @@ LOCAL=$REGISTRY/team/docker
 DOCKERD_PID=''
 
 start_daemon() {
+  # A machine without an init system may have no control groups mounted, and the daemon does not start without.
+  mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
   mkdir -p "$HERE/client"
   echo "{\"registry-mirrors\": [\"http://$REGISTRY\"], \"max-download-attempts\": 1}" >daemon.json
   dockerd --config-file "$HERE/daemon.json" --host "$DOCKER_HOST" --data-root "$HERE/docker" --exec-root "$HERE/exec" \
@@ -15,7 +17,7 @@ start_daemon() {
   STARTED+=("$DOCKERD_PID")
   until_true 60 docker version || { echo "dockerd does not start"; tail "$HERE/dockerd.log"; exit 1; }
 }
-forget() { local all; all=$(docker image ls -aq | sort -u); [ -z "$all" ] || docker image rm -f $all; }
+forget() { docker container prune -f && docker image prune -af && [ -z "$(docker image ls -aq)" ]; }
 marker_inside() {
   local container; container=$(docker create "$1") || return 1
   docker cp "$container:/etc/seawall-e2e" "$HERE/marker" && docker rm "$container" && grep -qx "$MARKER" "$HERE/marker"
@@ -46,7 +48,6 @@ check "a second tag is pushed" docker push -q "$LOCAL:2"
 refuse "a push to a mirrored name is refused" docker push -q "$REGISTRY/docker.io/library/$IMAGE:multi"
 
 stop_upstream
-docker rm -f $(docker ps -aq) >/dev/null 2>&1
 check "the images are removed again" forget
 check "with the upstream stopped the index is pulled through registry-mirrors" docker pull -q "$IMAGE:multi"
 kill_seawall

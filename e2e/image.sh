@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes one real image and fills the upstream's store with every shape of it that clients meet; sourced by e2e/run.
 # Leaves $E2E_STORE/registry (docker-registry's storage) and $E2E_STORE/facts (digests the suites compare with).
 
@@ -15,7 +16,7 @@ make_rootfs() {
   debootstrap --variant=minbase bookworm "$1/rootfs" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$1/log" 2>&1 ||
     { tail -n 5 "$1/log"; return 1; }
   # What no client looks at only makes every unpacking slower.
-  rm -rf "$1"/rootfs/var/cache/apt/* "$1"/rootfs/var/lib/apt/lists/* "$1"/rootfs/usr/share/{doc,locale,man,info}/* "$1"/rootfs/dev/*
+  rm -rf --one-file-system "$1"/rootfs/var/cache/apt/* "$1"/rootfs/var/lib/apt/lists/* "$1"/rootfs/usr/share/{doc,locale,man,info}/* "$1"/rootfs/dev/*
 }
 
 # Two layers, so that order and sharing matter; the second platform has the same files under another configuration.
@@ -33,7 +34,7 @@ make_layout() {
     umoci tag --image "$layout:native" other &&
     umoci config --image "$layout:other" --architecture "$OTHER" &&
     skopeo --insecure-policy copy --dest-compress --dest-compress-format zstd "oci:$layout:native" "oci:$1/zstd:zstd" &&
-    rm -rf "$1/rootfs"
+    rm -rf --one-file-system "$1/rootfs"
   } >"$1/log" 2>&1 || { tail -n 5 "$1/log"; return 1; }
   skopeo inspect --raw "oci:$1/zstd:zstd" | jq -e 'all(.layers[].mediaType; endswith("+zstd"))' >/dev/null ||
     { echo "skopeo did not make zstd layers"; return 1; }

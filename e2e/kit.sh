@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by every suite: checks that print one line, servers that are started, stopped and killed, and cleaning up.
 # A suite runs in a folder of its own ($HERE) on free ports; nothing outside that folder is touched.
 
@@ -80,7 +81,7 @@ clean_up() {
   awk -v here="$HERE/" 'index($2, here) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do
     umount "$mounted" 2>/dev/null || umount -l "$mounted"
   done
-  [ -n "${E2E_KEEP:-}" ] || rm -rf "$HERE"
+  [ -n "${E2E_KEEP:-}" ] || rm -rf --one-file-system "$HERE"
 }
 
 # The upstream is Debian's docker-registry on the store that e2e/run filled; suites only read from it.
@@ -143,10 +144,11 @@ ACCEPT=(-H 'Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci
 # digest_of REPOSITORY:TAG prints the digest Seawall answers a HEAD of the tag with.
 digest_of() { status HEAD "/v2/${1%:*}/manifests/${1##*:}" "${ACCEPT[@]}" >/dev/null; header docker-content-digest; }
 
-# push_blob REPOSITORY FILE prints the status of the PUT that ends an upload of the file in one piece.
+# push_blob REPOSITORY FILE prints the status of the PUT that ends an upload in one piece, or of the POST that was refused.
 push_blob() {
-  local location
-  [ "$(status POST "/v2/$1/blobs/uploads/")" = 202 ] || { echo "no upload: $(head -c 200 "$HERE/body")"; return; }
+  local started location
+  started=$(status POST "/v2/$1/blobs/uploads/")
+  [ "$started" = 202 ] || { echo "$started"; return; }
   location=$(header location)
   case $location in *\?*) location+="&" ;; *) location+="?" ;; esac
   status PUT "${location}digest=sha256:$(sha256 "$2")" -H 'Content-Type: application/octet-stream' --data-binary "@$2"

@@ -85,6 +85,7 @@ check "the resumed download is whole" cmp blob part
 
 # The server dies while it fetches a layer from the upstream.
 rm part
+status GET "/v2/library/seawall-e2e/manifests/multi" "${ACCEPT[@]}" >/dev/null
 curl -s -o part --limit-rate 2M "$(url "/v2/library/seawall-e2e/blobs/$LAYER_DIGEST")" &
 CLIENT=$!
 STARTED+=("$CLIENT")
@@ -92,7 +93,6 @@ check "a mirrored layer begins to arrive" until_true 10 part_read
 kill_seawall
 wait "$CLIENT"
 start_seawall
-status GET "/v2/library/seawall-e2e/manifests/multi" "${ACCEPT[@]}" >/dev/null
 same "after a kill -9 in the middle of a fetch the layer is fetched again" 200 "$(status GET "/v2/library/seawall-e2e/blobs/$LAYER_DIGEST")"
 same "and is whole" "$LAYER_DIGEST" "sha256:$(sha256 body)"
 finish

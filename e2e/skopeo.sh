@@ -25,7 +25,7 @@ check "the zstd image is pushed" "${COPY[@]}" "oci:$HERE/zstd:zstd" "$TO:zstd"
 same "the pushed zstd image has the upstream's digest" "$ZSTD_DIGEST" "sha256:$(raw_digest "$TO:zstd")"
 check "the schema 2 image is pushed" "${COPY[@]}" "dir:$HERE/schema2" "$TO:schema2"
 same "the pushed schema 2 image has the upstream's digest" "$SCHEMA2_DIGEST" "sha256:$(raw_digest "$TO:schema2")"
-check "an image is copied from the mirror to a local name" "${COPY[@]}" "$FROM:native" "docker://$REGISTRY/team/copy:1"
+check "a cached image is copied from the mirror to a local name" "${COPY[@]}" "$FROM@$NATIVE_DIGEST" "docker://$REGISTRY/team/copy:1"
 check "a copy between two local names mounts its blobs" "${COPY[@]}" --all "$TO:multi" "docker://$REGISTRY/team/second:multi"
 kill_seawall
 start_seawall
