@@ -72,7 +72,7 @@ impl Failure {
         }
     }
 
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Registry(error) => error.to_string(),
             Self::Route(error) => error.to_string(),

@@ -5,6 +5,8 @@ mod access_log;
 mod base_url;
 mod context;
 mod error;
+#[cfg(test)]
+mod error_table;
 mod gate;
 mod respond;
 mod root;
