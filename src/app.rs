@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use hyper::header::{HeaderName, HeaderValue};
 use metadata::Metadata;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -40,6 +41,7 @@ pub struct Running {
 /// # Errors
 /// What the operator has to mend, in one line: the data directory, the address, the certificates.
 pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
+    raise_open_files();
     let state = StateDirectory::open(&config.storage.statedirectory)?;
     if let Some(kind) = state.network_file_system() {
         tracing::warn!(
@@ -90,6 +92,19 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         drain: config.http.draintimeout,
         _state: state,
     })
+}
+
+/// Lets the process open as many files as the system allows it: the usual soft limit of 1024 is for
+/// programs that use select(2), and every connection and every blob being read is an open file.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
 }
 
 fn settings(config: &Config) -> anyhow::Result<http::Settings> {

@@ -1,2 +1,2 @@
-//! Placeholder.
+//! Main.
 fn main() {}
