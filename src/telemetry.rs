@@ -1,0 +1,8 @@
+//! What the server tells its operator: log lines on stderr, access lines on stdout.
+//! Everything a client can influence is escaped, so that no line can be forged and no terminal driven.
+
+mod access_log;
+mod log_lines;
+
+pub use access_log::{AccessLine, AccessLog};
+pub use log_lines::{LogLines, init};
