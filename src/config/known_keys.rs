@@ -59,6 +59,12 @@ impl Walk<'_> {
                     format_args!("{what} is a single value; a mapping of keys is expected"),
                 );
             }
+            Value::Scalar(text) if !text.is_empty() && is_list_of_sections(place) => {
+                self.problems.error(
+                    &node.origin,
+                    format_args!("{path} is a single value; a list is expected"),
+                );
+            }
             Value::Map(entries) if !entries.is_empty() && place.item.is_some() => {
                 self.problems.error(
                     &node.origin,
@@ -156,6 +162,11 @@ impl Walk<'_> {
             );
         }
     }
+}
+
+/// Returns whether a list stands here for which no single value can stand.
+fn is_list_of_sections(place: &Place) -> bool {
+    place.item.as_deref().is_some_and(|item| !item.is_value())
 }
 
 /// Returns whether a section above `path` is refused as a whole and reported there.
@@ -299,7 +310,7 @@ mod tests {
     #[test]
     fn a_value_where_keys_belong_is_refused_without_printing_it() {
         let (errors, _) = report(
-            "proxy: hunter2\nmirrors: {name: x}\nhttp: [1]\n",
+            "proxy: hunter2\nmirrors: {name: x}\nhttp: [1]\nwarm: x\n",
             Unknown::Refuse,
         );
         assert_eq!(
@@ -308,6 +319,7 @@ mod tests {
                 "c.yml:1: proxy is a single value; a mapping of keys is expected",
                 "c.yml:2: mirrors is a mapping; a list is expected",
                 "c.yml:3: http is a list; a mapping of keys is expected",
+                "c.yml:4: warm is a single value; a list is expected",
             ]
         );
     }
