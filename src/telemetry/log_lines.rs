@@ -119,7 +119,12 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for LogLines {
                 fields.extend(of_span.clone());
             }
         }
-        let line = self.line(event, fields, Timestamp::now());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a log line tells people what the system's clock showed; nothing is decided by it"
+        )]
+        let now = Timestamp::now();
+        let line = self.line(event, fields, now);
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // There is no better place to complain about a closed stderr.
         let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
