@@ -1,6 +1,7 @@
 //! Images, indexes and artifacts made from a seed: the same seed gives the same bytes, and nothing
 //! here asks Seawall what a digest is.
 
+use base64::Engine as _;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -317,20 +318,5 @@ fn index_of_type(
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut group = [0_u8; 3];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for position in 0..4_usize {
-            if position <= chunk.len() {
-                let shift = 18 - 6 * position;
-                text.push(char::from(ALPHABET[(bits >> shift) as usize & 63]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

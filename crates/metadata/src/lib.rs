@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The metadata database: the only truth about repositories, tags, memberships, uploads and leases. All SQL of the
+//! program is in this crate; it must never touch blob bytes or the network, and no name or digest is looked up
+//! without the repository it is asked in.
+
+mod blobs;
+mod clock;
+mod database;
+mod error;
+mod manifests;
+mod migrate;
+mod push;
+mod referrers;
+mod repositories;
+mod sqlite;
+mod tags;
+mod tx;
+mod uploads;
+mod value;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
+mod plan_tests;
+
+pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
+pub use clock::WallClock;
+pub use database::Metadata;
+pub use error::{Error, Result};
+pub use manifests::ManifestRow;
+pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
+pub use referrers::ReferrerRow;
+pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use tags::{SetTag, TagRow};
+pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+
+/// The name of the database file in the state directory.
+pub const FILE_NAME: &str = "seawall.db";

@@ -1,0 +1,14 @@
+//! What every engine promises: one function per clause, each given an empty database of its own. A new engine adds a
+//! file like `on_sqlite` and must pass them all unchanged.
+
+mod blobs;
+mod leases;
+mod manifests;
+mod mirrors;
+mod on_sqlite;
+mod pushes;
+mod referrers;
+mod repositories;
+mod support;
+mod tags;
+mod uploads;

@@ -1,0 +1,107 @@
+//! The contract suite on SQLite.
+
+use std::future::Future;
+
+use super::support::World;
+use crate::Metadata;
+use crate::clock::tests::{FakeClock, NOON};
+
+async fn run<F: Future<Output = ()>>(clause: impl FnOnce(World) -> F) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let clock = FakeClock::at(NOON);
+    let metadata = Metadata::open(&directory.path().join(crate::FILE_NAME), clock.clone());
+    let metadata = metadata.expect("a new database opens");
+    clause(World {
+        metadata: metadata.clone(),
+        clock,
+    })
+    .await;
+    metadata.close().await;
+}
+
+macro_rules! clauses {
+    ($($room:ident { $($clause:ident,)+ })+) => {
+        $(mod $room {
+            $(#[tokio::test]
+            async fn $clause() {
+                super::run(crate::contract::$room::$clause).await;
+            })+
+        })+
+    };
+}
+
+clauses! {
+    blobs {
+        a_blob_is_given_out_only_where_it_is_a_member,
+        a_manifest_of_a_local_repository_is_not_a_blob_of_it,
+        a_blob_stored_twice_keeps_its_first_key,
+        a_size_that_contradicts_the_digest_is_corruption,
+        a_commit_ends_its_upload,
+        a_blob_being_deleted_does_not_exist_and_comes_back_under_a_new_key,
+        a_blob_is_mounted_from_where_it_is_a_member_and_nowhere_else,
+        a_mount_extends_the_lease,
+        mount_sources_are_a_few_other_members,
+        unlinking_ends_one_membership_only,
+    }
+    leases {
+        a_lease_is_written_only_when_less_than_half_remains,
+        a_lease_on_what_does_not_exist_is_refused,
+        a_lease_is_never_shortened,
+        a_push_extends_the_lease_of_the_manifest_and_all_it_names,
+        leases_end_no_earlier_when_the_wall_clock_jumps,
+    }
+    manifests {
+        a_manifest_is_found_by_its_tags_and_its_digest,
+        a_manifest_is_found_only_in_its_repository,
+        a_manifest_being_deleted_is_not_found,
+        a_push_moves_its_tags,
+        deleting_a_manifest_deletes_its_tags_and_nothing_else,
+        a_deleted_and_repushed_manifest_is_back_without_its_tags,
+        deleting_the_last_manifest_takes_the_repository_out_of_the_lists,
+        whether_a_repository_was_ever_mirrored_is_told_by_its_manifests,
+    }
+    mirrors {
+        a_mirror_reaches_what_its_manifests_name_without_being_a_member,
+        a_local_repository_reaches_members_only,
+        a_blob_becomes_a_member_once_linked,
+        a_fetched_blob_is_a_member_of_its_mirror,
+    }
+    pushes {
+        references_must_be_in_the_same_repository,
+        missing_references_are_counted_once_and_the_first_are_named,
+        a_refused_push_leaves_nothing,
+        a_wrong_size_is_named_with_both_numbers,
+        a_foreign_reference_need_not_be_here,
+        a_child_must_be_a_manifest_and_a_manifest_may_be_a_layer,
+        a_reference_being_deleted_is_missing,
+        a_mirror_stores_what_it_has_not_fetched_the_parts_of,
+        pushing_the_same_manifest_again_changes_nothing_but_its_lease,
+    }
+    referrers {
+        a_referrer_is_told_with_its_type_and_annotations,
+        referrers_are_paged_by_digest_and_filtered_by_type,
+        referrers_are_those_of_the_repository_asked,
+        a_deleted_referrer_is_no_longer_listed,
+    }
+    repositories {
+        an_unknown_repository_is_nothing,
+        a_repository_without_manifests_is_in_no_list,
+        a_repository_tells_its_kind_and_its_upstream,
+        the_catalog_sorts_the_slash_first_and_pages_by_name,
+        a_repositorys_kind_never_changes,
+    }
+    tags {
+        tags_are_listed_bytewise_and_paged_by_name,
+        the_tags_of_an_unknown_repository_are_not_an_empty_list,
+        a_tag_is_deleted_without_its_manifest,
+        a_tag_is_set_only_to_a_manifest_of_its_repository,
+        a_tag_is_confirmed_only_while_it_points_there,
+    }
+    uploads {
+        an_upload_keeps_what_it_was_given_and_moves_on,
+        an_upload_id_is_used_once,
+        of_two_racers_exactly_one_advances,
+        an_ended_upload_cannot_advance,
+        open_uploads_are_listed_with_their_purpose,
+    }
+}

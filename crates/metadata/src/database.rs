@@ -1,0 +1,90 @@
+//! The handle of the metadata database. The operations are in the files of their nouns; here is how it is opened,
+//! closed and asked for the time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::{SteadyClock, WallClock};
+use crate::error::{Error, Result};
+use crate::migrate::migrate;
+use crate::sqlite::{Access, Connection, Readers, Writer};
+use crate::tx::{BodyFuture, Tx};
+
+/// The metadata database. Clones are handles of the same database; dropping the last one closes it.
+#[derive(Clone)]
+pub struct Metadata {
+    open: Arc<Open>,
+}
+
+struct Open {
+    writer: Writer,
+    readers: Arc<Readers>,
+    clock: Arc<SteadyClock>,
+}
+
+impl Metadata {
+    /// Opens the database file at `path`, creates it when absent and brings it to this program's schema. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::TooNew`] when a newer program made it unreadable for this one, [`Error::Corrupt`] when it is no
+    /// database, [`Error::Unavailable`] when it cannot be opened.
+    pub fn open(path: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
+        let mut connection = Connection::open(path, Access::Write)?;
+        migrate(&mut connection)?;
+        let stored = match connection.query("SELECT micros FROM clock", &[])?.first() {
+            Some(row) => row.i64(0)?,
+            None => return Err(Error::corrupt("the clock has no row")),
+        };
+        let clock = Arc::new(SteadyClock::resume(clock, stored));
+        let readers = Arc::new(Readers::open(path, clock.clone())?);
+        let writer = Writer::start(connection, path, clock.clone())?;
+        Ok(Self {
+            open: Arc::new(Open {
+                writer,
+                readers,
+                clock,
+            }),
+        })
+    }
+
+    /// Returns the time in microseconds since 1970 by which leases and every stored instant are measured. Never
+    /// goes back, not even over a restart.
+    pub fn now(&self) -> i64 {
+        self.open.clock.now()
+    }
+
+    /// Finishes what is under way, refuses everything after it with [`Error::Closed`] and closes the file.
+    pub async fn close(&self) {
+        self.open.readers.close().await;
+        let open = self.open.clone();
+        // Waits for the writer thread; should the wait break off, the thread finishes all the same.
+        drop(tokio::task::spawn_blocking(move || open.writer.close()).await);
+    }
+
+    /// Runs `body` in a transaction and returns once it is durable. On an error none of its rows are left. `body`
+    /// is a retryable function of `input` without side effects.
+    pub(crate) async fn write<I, T, F>(&self, input: I, body: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
+    {
+        self.open.writer.write(input, body).await
+    }
+
+    /// Runs `body` on one consistent state of the database.
+    pub(crate) async fn read<I, T, F>(&self, input: I, body: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
+    {
+        self.open.readers.run(input, body).await
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.writer.close();
+    }
+}

@@ -1,0 +1,68 @@
+//! The queries that every pull and every list depend on find their rows by index and never sort.
+
+use crate::sqlite::{Access, Connection};
+use crate::value::Value;
+use crate::{blobs, manifests, migrate, push, referrers, repositories, tags, uploads};
+
+const QUERIES: &[&str] = &[
+    blobs::BLOB,
+    blobs::ANYWHERE,
+    blobs::MOUNT_SOURCES,
+    blobs::MEMBER,
+    blobs::LEASE,
+    manifests::BY_DIGEST,
+    manifests::BY_TAG,
+    manifests::EVER_MIRRORED,
+    push::HELD_BLOB,
+    push::HELD_MANIFEST,
+    referrers::ALL,
+    referrers::OF_TYPE,
+    repositories::REPOSITORY,
+    repositories::CATALOG,
+    repositories::KIND,
+    tags::ANY_MANIFEST,
+    tags::LIST,
+    uploads::UPLOAD,
+    uploads::ADVANCE,
+];
+
+/// Returns the steps by which SQLite would run `sql`.
+fn plan(connection: &mut Connection, sql: &str) -> Vec<String> {
+    // The connection takes static text only; what a test leaks is gone when it ends.
+    let explain = format!("EXPLAIN QUERY PLAN {sql}").leak();
+    let rows = connection
+        .query(explain, &vec![Value::Null; 6])
+        .expect("the query is valid");
+    rows.iter()
+        .map(|row| row.text(3).expect("the step is text").to_owned())
+        .collect()
+}
+
+#[test]
+fn no_query_of_the_hit_path_or_of_a_list_scans_or_sorts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("plans.db");
+    let mut connection = Connection::open(&file, Access::Write).expect("a new file opens");
+    migrate::migrate(&mut connection).expect("migrates");
+    for sql in QUERIES {
+        let steps = plan(&mut connection, sql);
+        assert!(
+            steps.iter().any(|step| step.starts_with("SEARCH")),
+            "{sql}\n{steps:#?}"
+        );
+        for step in &steps {
+            let slow = step.starts_with("SCAN") && !step.contains("CONSTANT ROW");
+            assert!(
+                !slow && !step.contains("TEMP B-TREE"),
+                "{step}\n{sql}\n{steps:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_query_says_its_parameters_as_both_engines_do() {
+    for sql in QUERIES {
+        assert!(!sql.contains('?') && !sql.contains("OFFSET "), "{sql}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Tags: names that point to manifests of their own repository. A tag never points to a manifest that is not there.
+
+use oci::{Digest, RepositoryName, Tag};
+
+use crate::database::Metadata;
+use crate::error::Result;
+use crate::repositories::{self, Origin, RepositoryId};
+use crate::tx::Tx;
+use crate::value::Value;
+
+/// What is known about the tag a manifest was asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagRow {
+    /// When it was last known to be right, in microseconds since 1970; in a mirror, confirmed by the upstream.
+    pub checked_at: i64,
+    /// When it was last pointed to its manifest, in microseconds since 1970.
+    pub updated_at: i64,
+}
+
+/// A tag to point to a manifest that is stored already.
+#[derive(Clone, Debug)]
+pub struct SetTag {
+    /// The repository of both.
+    pub repository: RepositoryName,
+    /// The tag.
+    pub tag: Tag,
+    /// The manifest.
+    pub digest: Digest,
+    /// Who did it.
+    pub by: String,
+    /// How it came.
+    pub origin: Origin,
+    /// When the tag was known to be right, from [`Metadata::now`]; in a mirror, when the upstream was asked.
+    pub checked_at: i64,
+}
+
+/// What a tag is pointed to.
+pub(crate) struct TagTarget<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) by: &'a str,
+    pub(crate) origin: Origin,
+    pub(crate) checked_at: i64,
+}
+
+const POINT: &str = "INSERT INTO tags \
+        (repository_id, name, digest, created_at, updated_at, updated_by, origin, checked_at) \
+    VALUES ($1, $2, $3, $4, $4, $5, $6, $7) \
+    ON CONFLICT (repository_id, name) DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at, \
+        updated_by = excluded.updated_by, origin = excluded.origin, checked_at = excluded.checked_at";
+
+const TOUCH: &str = "UPDATE tags SET checked_at = $4 \
+    WHERE repository_id = (SELECT id FROM repositories WHERE name = $1) AND name = $2 AND digest = $3";
+
+const DELETE: &str = "DELETE FROM tags \
+    WHERE repository_id = (SELECT id FROM repositories WHERE name = $1) AND name = $2";
+
+const HAS_MANIFEST: &str =
+    "SELECT 1 AS found FROM manifests WHERE repository_id = $1 AND digest = $2";
+
+pub(crate) const ANY_MANIFEST: &str = "SELECT r.id FROM repositories r WHERE r.name = $1 \
+    AND EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = r.id)";
+
+pub(crate) const LIST: &str = "SELECT t.name FROM repositories r \
+    JOIN tags t ON t.repository_id = r.id AND t.name > $2 \
+    WHERE r.name = $1 ORDER BY t.name LIMIT $3";
+
+impl Metadata {
+    /// Points a tag to a manifest of its repository and returns `false` when the repository has no such manifest.
+    pub async fn set_tag(&self, set: SetTag) -> Result<bool> {
+        self.write(set, |tx, set| Box::pin(set_tag(tx, set))).await
+    }
+
+    /// Records that a tag is right now, and returns `false` when it no longer points to `digest`.
+    pub async fn touch_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<bool> {
+        self.write(
+            (repository.clone(), tag.clone(), *digest),
+            |tx, (repository, tag, digest)| {
+                Box::pin(async move {
+                    let now = tx.now();
+                    let columns = [
+                        repository.into(),
+                        tag.as_str().into(),
+                        digest.into(),
+                        now.into(),
+                    ];
+                    Ok(tx.execute(TOUCH, &columns).await? > 0)
+                })
+            },
+        )
+        .await
+    }
+
+    /// Deletes a tag and returns whether it was there. Its manifest stays.
+    pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+        self.write(
+            (repository.clone(), tag.clone()),
+            |tx, (repository, tag)| {
+                Box::pin(async move {
+                    Ok(tx
+                        .execute(DELETE, &[repository.into(), tag.as_str().into()])
+                        .await?
+                        > 0)
+                })
+            },
+        )
+        .await
+    }
+
+    /// Returns the repository's tags after `after`, which need not exist, in bytewise order; `None` when the
+    /// repository is unknown or holds no manifest.
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+        limit: Option<u64>,
+    ) -> Result<Option<Vec<String>>> {
+        let input = (
+            repository.clone(),
+            after.unwrap_or_default().to_owned(),
+            limit.unwrap_or(u64::MAX),
+        );
+        self.read(input, |tx, (repository, after, limit)| {
+            Box::pin(async move {
+                let columns = [repository.into(), after.as_str().into(), (*limit).into()];
+                let rows = tx.query(LIST, &columns).await?;
+                if rows.is_empty()
+                    && tx
+                        .query_one(ANY_MANIFEST, &[repository.into()])
+                        .await?
+                        .is_none()
+                {
+                    return Ok(None);
+                }
+                rows.iter()
+                    .map(|row| Ok(row.text(0)?.to_owned()))
+                    .collect::<Result<Vec<String>>>()
+                    .map(Some)
+            })
+        })
+        .await
+    }
+}
+
+async fn set_tag(tx: &mut Tx, set: &SetTag) -> Result<bool> {
+    let Some((repository, _)) = repositories::find(tx, &set.repository).await? else {
+        return Ok(false);
+    };
+    if tx
+        .query_one(HAS_MANIFEST, &[repository.value(), (&set.digest).into()])
+        .await?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    let target = TagTarget {
+        digest: &set.digest,
+        by: &set.by,
+        origin: set.origin,
+        checked_at: set.checked_at,
+    };
+    point(tx, repository, &set.tag, &target).await?;
+    Ok(true)
+}
+
+/// Points a tag to a manifest that the caller has made sure of.
+pub(crate) async fn point(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    tag: &Tag,
+    target: &TagTarget<'_>,
+) -> Result<()> {
+    let now = tx.now();
+    let columns: [Value; 7] = [
+        repository.value(),
+        tag.as_str().into(),
+        target.digest.into(),
+        now.into(),
+        target.by.into(),
+        target.origin.value(),
+        target.checked_at.into(),
+    ];
+    tx.execute(POINT, &columns).await.map(drop)
+}

@@ -1,0 +1,76 @@
+//! Media types a registry has to know, and how to look at any other.
+
+/// OCI image manifest (image-spec).
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// OCI image index (image-spec).
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker image manifest, version 2 schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker image manifest, version 2 schema 1.
+pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+/// The same, signed.
+pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+/// Any bytes.
+pub const OCTET_STREAM: &str = "application/octet-stream";
+
+/// The types of manifests that are stored, in the order an upstream is asked for them.
+pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
+
+/// Returns a media type without parameters and white space.
+pub fn essence(value: &str) -> &str {
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// Tells whether manifests of this type list other manifests.
+pub fn is_index(media_type: &str) -> bool {
+    media_type == OCI_INDEX || media_type == DOCKER_LIST
+}
+
+/// Tells whether manifests of this type have a config and layers.
+pub fn is_image_manifest(media_type: &str) -> bool {
+    media_type == OCI_MANIFEST || media_type == DOCKER_MANIFEST
+}
+
+/// Tells whether this is the manifest of Docker before 1.10.
+pub fn is_schema1(media_type: &str) -> bool {
+    media_type == DOCKER_SCHEMA1 || media_type == DOCKER_SCHEMA1_SIGNED
+}
+
+/// Tells whether `value` is `type/subtype` as RFC 6838 section 4.2 has it.
+pub fn is_well_formed(value: &str) -> bool {
+    let restricted = |name: &str| {
+        let bytes = name.as_bytes();
+        bytes.len() <= 127
+            && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(b))
+    };
+    value
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OCI_INDEX, essence, is_well_formed};
+
+    #[test]
+    fn parameters_do_not_belong_to_a_type() {
+        assert_eq!(
+            essence(" application/json ; charset=utf-8"),
+            "application/json"
+        );
+        assert_eq!(essence(""), "");
+    }
+
+    #[test]
+    fn types_follow_their_grammar() {
+        assert!(is_well_formed(OCI_INDEX));
+        for bad in ["", "a", "a/", "/b", "a/b/c", "a b/c", "a/b;c=d", "a/b\n"] {
+            assert!(!is_well_formed(bad), "{bad}");
+        }
+    }
+}

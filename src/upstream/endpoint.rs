@@ -1,0 +1,269 @@
+//! One endpoint of an upstream: its URLs, and the exchange of one request with it, whose
+//! redirects are followed by hand.
+//!
+//! An `Authorization` header never leaves the origin it was made for, and a request that
+//! carries one never goes on without TLS once it had it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tracing::debug;
+use url::Url;
+
+use super::error::Error;
+use super::origin::{Origin, TrustedOrigins};
+use super::resolver::{GuardedResolver, Proxies, Surroundings};
+use crate::config::Timeouts;
+
+/// Longest chain of redirects that is followed.
+const REDIRECTS_MAX: usize = 5;
+/// Idle connections that are kept per host, and for how long.
+const IDLE_CONNECTIONS: usize = 16;
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// What a request is for, as logs and metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Manifest,
+    Blob,
+    Tags,
+    Referrers,
+    Token,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Blob => "blob",
+            Self::Tags => "tags",
+            Self::Referrers => "referrers",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// What vouches for the body of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The digest that was asked for; the way it came does not matter.
+    Digest,
+    /// The connection only.
+    Connection,
+}
+
+/// A request as it is sent, to its first URL and to every one it is redirected to.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) kind: Kind,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) proof: Proof,
+}
+
+/// What came back at the end of the redirects.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) response: reqwest::Response,
+    /// Whether the first URL's own origin answered, so that its challenge may be met.
+    pub(super) at_home: bool,
+}
+
+/// What the endpoints of one mirror have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    pub(super) upstream: Arc<str>,
+    pub(super) timeout: Timeouts,
+    pub(super) trusted: Arc<TrustedOrigins>,
+    /// Names of the realms that the mirror lists.
+    pub(super) realm_hosts: Vec<String>,
+    pub(super) proxies: Arc<Proxies>,
+}
+
+/// One endpoint with its connections.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    upstream: Arc<str>,
+    position: usize,
+    root: Url,
+    /// Empty, or components that go before the repository name, with a slash at the end.
+    prefix: String,
+    origin: Origin,
+    trusted: Arc<TrustedOrigins>,
+    surroundings: Arc<Surroundings>,
+    /// Connects to the endpoint, wherever that is.
+    direct: reqwest::Client,
+    /// Connects to everything the endpoint leads to.
+    guarded: reqwest::Client,
+}
+
+impl Endpoint {
+    /// Prepares the endpoint at `url`, the mirror's `position`th, whose origin is `origin`.
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(super) fn new(
+        network: &Network,
+        position: usize,
+        url: &Url,
+        origin: Origin,
+    ) -> Result<Self, reqwest::Error> {
+        let realm_hosts = network.realm_hosts.clone();
+        let proxies = Arc::clone(&network.proxies);
+        let surroundings = Arc::new(Surroundings::new(url, realm_hosts, proxies));
+        let resolver = GuardedResolver(Arc::clone(&surroundings));
+        let mut root = url.clone();
+        root.set_path("/");
+        root.set_query(None);
+        root.set_fragment(None);
+        let path = url.path().trim_matches('/');
+        let separator = if path.is_empty() { "" } else { "/" };
+        Ok(Self {
+            upstream: Arc::clone(&network.upstream),
+            position,
+            root,
+            prefix: format!("{path}{separator}"),
+            origin,
+            trusted: Arc::clone(&network.trusted),
+            surroundings,
+            direct: connections(&network.timeout).build()?,
+            guarded: connections(&network.timeout)
+                .dns_resolver(resolver)
+                .build()?,
+        })
+    }
+
+    /// Returns the endpoint's place in the mirror's list.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Returns the name by which the endpoint knows a repository.
+    pub(super) fn repository(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Returns the URL of a route's `/v2/…` path and query.
+    pub(super) fn url(&self, path_and_query: &str) -> Url {
+        let mut url = self.root.clone();
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
+        };
+        let below = path.strip_prefix("/v2/").unwrap_or_default();
+        url.set_path(&format!("/v2/{}{below}", self.prefix));
+        url.set_query(query);
+        url
+    }
+
+    /// Sends a request and follows its redirects.
+    ///
+    /// # Errors
+    /// When no answer comes, or the redirects lead where they must not; any final status is a
+    /// success here.
+    pub(super) async fn exchange(&self, mut outgoing: Outgoing) -> Result<Exchange, Error> {
+        let Some(home) = Origin::of(&outgoing.url) else {
+            return Err(Error::protocol("a token realm is not a plain HTTP URL"));
+        };
+        let keeps_tls = outgoing.authorization.is_some() || outgoing.proof == Proof::Connection;
+        let mut origin = home.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.send(&outgoing, &origin).await?;
+            let Some(next) = redirect_target(&response, &outgoing.url)? else {
+                let at_home = origin == home;
+                return Ok(Exchange { response, at_home });
+            };
+            let Some(next_origin) = Origin::of(&next) else {
+                return Err(Error::protocol("a redirect leads to no plain HTTP URL"));
+            };
+            if origin.is_https() && !next_origin.is_https() && keeps_tls {
+                return Err(Error::protocol("a redirect leads from https to http"));
+            }
+            if next_origin != home {
+                // For the rest of the chain: who redirects back is no longer the first origin.
+                outgoing.authorization = None;
+            }
+            outgoing.url = next;
+            origin = next_origin;
+        }
+        Err(Error::protocol(format!(
+            "more than {REDIRECTS_MAX} redirects"
+        )))
+    }
+
+    /// Sends one request, without following anything, and logs it.
+    async fn send(&self, outgoing: &Outgoing, origin: &Origin) -> Result<reqwest::Response, Error> {
+        let own = *origin == self.origin;
+        let connections = if own { &self.direct } else { &self.guarded };
+        if !own {
+            let listed = self.trusted.lists_realm(origin);
+            let checked = self.surroundings.check_url(&outgoing.url, listed);
+            checked.map_err(|refused| Error::protocol(refused.to_string()))?;
+        }
+        let mut headers = outgoing.headers.clone();
+        // The digest is that of the bytes as they are stored.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = &outgoing.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let request = connections.request(outgoing.method.clone(), outgoing.url.clone());
+        let started = Instant::now();
+        let result = request.headers(headers).send().await;
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let upstream = &*self.upstream;
+        let (kind, method) = (outgoing.kind.as_str(), outgoing.method.as_str());
+        match result {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                debug!(upstream, kind, method, status, millis, "upstream request");
+                if own && let Some(address) = response.remote_addr() {
+                    self.surroundings.observe(address.ip());
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                let known = Error::of_transport(&error, "answer");
+                debug!(upstream, kind, method, %known, millis, "upstream request failed");
+                Err(known)
+            }
+        }
+    }
+}
+
+/// Settings of every connection to or for an upstream.
+fn connections(timeout: &Timeouts) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("seawall/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(timeout.connect)
+        .read_timeout(timeout.read)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE_TIME)
+        // Fixed windows would hold a distant blob below its line's speed.
+        .http2_adaptive_window(true)
+}
+
+/// Returns where a redirect leads, or `None` when the answer is none.
+fn redirect_target(response: &reqwest::Response, from: &Url) -> Result<Option<Url>, Error> {
+    match response.status() {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {}
+        _ => return Ok(None),
+    }
+    let location = response.headers().get(LOCATION);
+    let target = location
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| from.join(text).ok());
+    match target {
+        Some(target) => Ok(Some(target)),
+        None => Err(Error::protocol("a redirect without a usable location")),
+    }
+}

@@ -1,0 +1,228 @@
+//! What can go wrong at an upstream, in the terms the mirror acts on.
+//!
+//! Reasons are fixed phrases or numbers: they reach clients, so they never hold a URL, a
+//! secret or a host.
+
+use std::error::Error as StdError;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+
+use super::resolver::AddressRefused;
+
+/// Longest `Retry-After` that is passed on; an HTTP date has 29 bytes.
+const RETRY_AFTER_MAX: usize = 64;
+
+/// Why an upstream gave no answer, or not the one that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The upstream says that it has no such thing (404).
+    #[error("not found at the upstream")]
+    NotFound,
+    /// The upstream refuses, also after a token was asked for.
+    #[error("refused by the upstream with {status}")]
+    Denied {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The upstream asks to come back later (429).
+    #[error("rate limited by the upstream")]
+    RateLimited {
+        /// The upstream's `Retry-After`, seconds or an HTTP date.
+        retry_after: Option<String>,
+    },
+    /// The upstream cannot be reached or answers 408 or 5xx.
+    #[error("upstream unavailable: {reason}")]
+    Unavailable {
+        /// What happened, without URL or host.
+        reason: String,
+    },
+    /// The upstream did not connect or answer in the mirror's time.
+    #[error("upstream timed out: {reason}")]
+    TimedOut {
+        /// What was waited for.
+        reason: String,
+    },
+    /// The upstream's answer is not one that a registry may give, or leads where it must not.
+    #[error("unusable answer of the upstream: {reason}")]
+    Protocol {
+        /// What is wrong with it, without URL or host.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Returns whether cached content may be served stale instead of this error: the upstream
+    /// told nothing about what was asked.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Denied { .. } => false,
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::TimedOut { .. }
+            | Self::Protocol { .. } => true,
+        }
+    }
+
+    /// Returns whether the mirror's next endpoint is asked after this error.
+    pub(super) fn tries_next_endpoint(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::TimedOut { .. } => true,
+            Self::NotFound | Self::Denied { .. } | Self::Protocol { .. } => false,
+        }
+    }
+
+    /// Returns a protocol error with this reason.
+    pub(super) fn protocol(reason: impl Into<String>) -> Self {
+        Self::Protocol {
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns what an answer that is neither a success nor a redirect means, or `None` for a
+    /// success.
+    pub(super) fn of_status(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        if status.is_success() {
+            return None;
+        }
+        Some(match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied {
+                status: status.as_u16(),
+            },
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited {
+                retry_after: retry_after(headers),
+            },
+            StatusCode::REQUEST_TIMEOUT => Self::Unavailable {
+                reason: "status 408".to_owned(),
+            },
+            _ if status.is_server_error() => Self::Unavailable {
+                reason: format!("status {}", status.as_u16()),
+            },
+            _ => Self::protocol(format!("status {}", status.as_u16())),
+        })
+    }
+
+    /// Returns what a failed exchange means. `waiting_for` names the step in a timeout's reason.
+    pub(super) fn of_transport(error: &reqwest::Error, waiting_for: &str) -> Self {
+        let mut io_kind = None;
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+        while let Some(current) = cause {
+            if let Some(refused) = current.downcast_ref::<AddressRefused>() {
+                return Self::protocol(refused.to_string());
+            }
+            if let Some(io) = current.downcast_ref::<std::io::Error>() {
+                io_kind = Some(io.kind());
+            }
+            cause = current.source();
+        }
+        if error.is_timeout() || io_kind == Some(std::io::ErrorKind::TimedOut) {
+            return Self::TimedOut {
+                reason: format!("no {waiting_for} in time"),
+            };
+        }
+        let reason = if error.is_dns() {
+            "its name cannot be resolved".to_owned()
+        } else if let Some(kind) = io_kind {
+            // Only the kind: the text of a TLS error names hosts.
+            kind.to_string()
+        } else if error.is_connect() {
+            "connection failed".to_owned()
+        } else {
+            "connection broke".to_owned()
+        };
+        Self::Unavailable { reason }
+    }
+}
+
+/// Returns the header if it is short printable ASCII, which may be shown to clients.
+fn retry_after(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let shown = !value.is_empty() && value.len() <= RETRY_AFTER_MAX;
+    shown.then(|| value.to_owned())
+}
+
+/// Why no client can be made for a mirror.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The mirror lists no endpoint.
+    #[error("mirror {upstream} has no endpoint")]
+    NoEndpoint {
+        /// The mirror's name.
+        upstream: String,
+    },
+    /// An endpoint or realm is not a URL this client can ask.
+    #[error("mirror {upstream}: {what} {position} {problem}")]
+    Url {
+        /// The mirror's name.
+        upstream: String,
+        /// `endpoint` or `realm`.
+        what: &'static str,
+        /// Its place in the list, from 0.
+        position: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The username or password cannot be sent in a header.
+    #[error("mirror {upstream}: the username holds a colon or a control character")]
+    Credentials {
+        /// The mirror's name.
+        upstream: String,
+    },
+    /// The HTTP client cannot be set up, for want of root certificates for instance.
+    #[error("mirror {upstream}: no HTTP client")]
+    Http {
+        /// The mirror's name.
+        upstream: String,
+        /// The cause.
+        source: reqwest::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::{Error, HeaderMap, RETRY_AFTER, StatusCode};
+
+    #[test]
+    fn statuses_keep_their_meaning() {
+        let headers = HeaderMap::new();
+        let of = |code: u16| {
+            let status = StatusCode::from_u16(code).expect("valid because the test says so");
+            Error::of_status(status, &headers)
+        };
+        assert_eq!(of(200), None);
+        assert_eq!(of(206), None);
+        assert_eq!(of(404), Some(Error::NotFound));
+        assert_eq!(of(401), Some(Error::Denied { status: 401 }));
+        assert_eq!(of(403), Some(Error::Denied { status: 403 }));
+        assert_eq!(of(429), Some(Error::RateLimited { retry_after: None }));
+        for trouble in [408, 500, 502, 503, 504] {
+            let error = of(trouble).expect("an error because it is no success");
+            assert!(matches!(error, Error::Unavailable { .. }), "{trouble}");
+        }
+        for odd in [304, 400, 405, 410, 416] {
+            let error = of(odd).expect("an error because it is no success");
+            assert!(matches!(error, Error::Protocol { .. }), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_long_retry_after_is_left_out() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("120"));
+        let error = Error::of_status(StatusCode::TOO_MANY_REQUESTS, &headers);
+        let expected = Some("120".to_owned());
+        assert_eq!(
+            error,
+            Some(Error::RateLimited {
+                retry_after: expected
+            })
+        );
+        let long = HeaderValue::from_str(&"1".repeat(65)).expect("digits are a header value");
+        headers.insert(RETRY_AFTER, long);
+        let error = Error::of_status(StatusCode::TOO_MANY_REQUESTS, &headers);
+        assert_eq!(error, Some(Error::RateLimited { retry_after: None }));
+    }
+}

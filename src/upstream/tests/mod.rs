@@ -1,0 +1,89 @@
+//! What the room promises, against servers on real sockets.
+
+mod authorization;
+mod content;
+mod endpoints;
+mod lists;
+mod redirects;
+mod server;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::{Algorithm, Digest, Page, Reference, RepositoryName};
+use url::Url;
+
+use self::server::TestServer;
+use crate::config::{Credentials, Freshness, Mirror, Secret, Timeouts};
+use crate::upstream::{BlobBody, Client, Error};
+
+const LIMIT: u64 = 1024;
+
+const CHALLENGE: &str = "www-authenticate";
+
+fn mirror_of(endpoints: &[&Url]) -> Mirror {
+    let long = Duration::from_secs(30);
+    Mirror {
+        name: "registry.example".to_owned(),
+        endpoints: endpoints.iter().map(|&url| url.clone()).collect(),
+        default: false,
+        credentials: None,
+        freshness: Freshness { default: long },
+        timeout: Timeouts {
+            connect: long,
+            read: long,
+        },
+        realms: Vec::new(),
+        shadow: false,
+    }
+}
+
+fn with_credentials(mut mirror: Mirror) -> Mirror {
+    mirror.credentials = Some(Credentials {
+        username: "aladdin".to_owned(),
+        password: Secret::new("opensesame"),
+    });
+    mirror
+}
+
+const BASIC: &str = "Basic YWxhZGRpbjpvcGVuc2VzYW1l";
+
+fn client(mirror: &Mirror) -> Client {
+    Client::new(mirror).expect("a client because the mirror is sound")
+}
+
+fn client_of(server: &TestServer) -> Client {
+    client(&mirror_of(&[&server.url]))
+}
+
+fn repository() -> RepositoryName {
+    RepositoryName::parse("library/nginx").expect("a name because it is written so")
+}
+
+fn latest() -> Reference {
+    Reference::parse("latest").expect("a reference because it is written so")
+}
+
+fn digest() -> Digest {
+    Digest::of(Algorithm::Sha256, b"blob")
+}
+
+async fn get(client: &Client) -> Result<Bytes, Error> {
+    let fetched = client.get_manifest(&repository(), &latest(), LIMIT).await;
+    fetched.map(|manifest| manifest.bytes)
+}
+
+fn first_page() -> Page {
+    Page {
+        n: None,
+        last: None,
+    }
+}
+
+async fn read(mut body: BlobBody) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

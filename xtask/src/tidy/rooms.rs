@@ -1,0 +1,206 @@
+//! The table of rooms: who may call whom. ARCHITECTURE.md draws the same arrows with their reasons; change both together.
+//! It holds names only; how they are found in the code is the business of `arrows`.
+
+/// A folder or file of `src` with a purpose of its own, or a crate of the workspace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// The path under `src` (`http/v2`), or `crates/<name>`. The longest one that fits a file counts.
+    pub(crate) name: &'static str,
+    /// The rooms and workspace crates it may use beside itself and the shared ones.
+    pub(crate) may_use: &'static [&'static str],
+    /// Outside paths it must not use, by their beginning.
+    pub(crate) never: &'static [&'static str],
+}
+
+/// Files that wire everything together and therefore may use everything.
+pub(crate) const WIRING: [&str; 3] = ["src/app.rs", "src/main.rs", "src/lib.rs"];
+
+/// What every room of `src` but those in `WITHOUT_SHARED` may use: "now", logs and metrics, typed settings, pure types.
+pub(crate) const SHARED: [&str; 4] = ["clock", "telemetry", "config", "oci"];
+
+/// Rooms that say in the table themselves which of the shared ones they use: policy is pure, the others lie beneath.
+pub(crate) const WITHOUT_SHARED: [&str; 4] = ["policy", "clock", "telemetry", "config"];
+
+/// The crates of the workspace that may be named in a path.
+pub(crate) const CRATES: [&str; 3] = ["oci", "blobstore", "metadata"];
+
+/// What no room but `config` reads: a setting has one way in, which `check-config` can explain.
+const ENVIRONMENT: &[&str] = &["std::env"];
+
+/// The environment, and the words of HTTP, which only `http` turns errors and answers into.
+const BASEMENT: &[&str] = &["std::env", "http", "hyper", "hyper_util"];
+
+/// Everything that touches the world: a verdict must follow from its arguments.
+const WORLD: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "tokio",
+    "reqwest",
+];
+
+/// Every room, from the door down.
+pub(crate) const ROOMS: [Room; 19] = [
+    Room {
+        name: "cli",
+        may_use: &["app", "jobs", "metadata"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "http/api",
+        may_use: &["auth", "registry", "metadata", "jobs"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "http",
+        may_use: &["auth", "registry"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "jobs",
+        may_use: &[
+            "registry", "policy", "content", "metadata", "events", "mirror",
+        ],
+        never: BASEMENT,
+    },
+    Room {
+        name: "registry",
+        may_use: &["policy", "mirror", "content", "metadata", "events"],
+        never: BASEMENT,
+    },
+    Room {
+        name: "mirror",
+        may_use: &["policy", "upstream", "content"],
+        never: BASEMENT,
+    },
+    Room {
+        name: "content",
+        may_use: &["metadata", "blobstore"],
+        never: BASEMENT,
+    },
+    Room {
+        name: "auth",
+        may_use: &["metadata"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "upstream",
+        may_use: &[],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "events",
+        may_use: &["metadata"],
+        never: BASEMENT,
+    },
+    Room {
+        name: "policy",
+        may_use: &["oci"],
+        never: WORLD,
+    },
+    Room {
+        name: "config",
+        may_use: &["oci", "clock"],
+        never: &["http", "hyper", "hyper_util"],
+    },
+    Room {
+        name: "telemetry",
+        may_use: &["clock", "config"],
+        never: ENVIRONMENT,
+    },
+    // The clock's trait is defined where stored instants are made.
+    Room {
+        name: "clock",
+        may_use: &["metadata"],
+        never: BASEMENT,
+    },
+    Room {
+        name: "crates/oci",
+        may_use: &[],
+        never: WORLD,
+    },
+    Room {
+        name: "crates/blobstore",
+        may_use: &["oci"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "crates/metadata",
+        may_use: &["oci"],
+        never: ENVIRONMENT,
+    },
+    Room {
+        name: "xtask",
+        may_use: &[],
+        never: &[],
+    },
+    Room {
+        name: "benches",
+        may_use: &["oci", "blobstore", "metadata"],
+        never: &[],
+    },
+];
+
+/// Returns the room of the file `path`, or nothing if no room of the table holds it.
+pub(crate) fn room_of(path: &str) -> Option<&'static Room> {
+    let inside = path.strip_prefix("src/").unwrap_or(path);
+    ROOMS
+        .iter()
+        .filter(|room| {
+            inside
+                .strip_prefix(room.name)
+                .is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+        })
+        .max_by_key(|room| room.name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CRATES, ROOMS, SHARED, WITHOUT_SHARED, room_of};
+
+    #[test]
+    fn the_longest_name_that_fits_is_the_room() {
+        let name = |path| room_of(path).map(|room| room.name);
+        assert_eq!(name("src/http/api/jobs.rs"), Some("http/api"));
+        assert_eq!(name("src/http/v2/blobs.rs"), Some("http"));
+        assert_eq!(name("src/clock.rs"), Some("clock"));
+        assert_eq!(name("crates/oci/src/digest.rs"), Some("crates/oci"));
+        assert_eq!(name("src/httpd/mod.rs"), None);
+    }
+
+    #[test]
+    fn the_table_names_only_rooms_and_crates_that_exist() {
+        let known = |name: &str| {
+            name == "app" || CRATES.contains(&name) || ROOMS.iter().any(|room| room.name == name)
+        };
+        for room in &ROOMS {
+            assert!(room.may_use.iter().all(|name| known(name)), "{room:?}");
+        }
+        assert!(SHARED.iter().chain(&WITHOUT_SHARED).all(|name| known(name)));
+    }
+
+    #[test]
+    fn calls_only_go_down() {
+        // With every arrow followed, no room may reach itself again.
+        for room in &ROOMS {
+            let mut reached: Vec<&str> = room.may_use.to_vec();
+            let mut at = 0;
+            while at < reached.len() {
+                let next = ROOMS.iter().find(|other| other.name == reached[at]);
+                for name in next.map_or(&[][..], |other| other.may_use) {
+                    if !reached.contains(name) {
+                        reached.push(name);
+                    }
+                }
+                at += 1;
+            }
+            assert!(
+                !reached.contains(&room.name),
+                "{} reaches itself through {reached:?}",
+                room.name
+            );
+        }
+    }
+}
