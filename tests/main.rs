@@ -4,4 +4,14 @@
     reason = "in a story a failed unwrap is a failed check"
 )]
 
+mod delete;
+mod digests;
+mod manifests;
+mod mount;
+mod pull;
+mod push;
+mod ranges;
+mod referrers;
 mod support;
+mod tags_catalog;
+mod uploads;

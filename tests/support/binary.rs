@@ -129,7 +129,9 @@ async fn read(
         {
             address.send_replace(Some(found));
         }
-        let mut screen = screen.lock().expect("nobody panics with the screen in hand");
+        let mut screen = screen
+            .lock()
+            .expect("nobody panics with the screen in hand");
         screen.push_str(&line);
         screen.push('\n');
     }

@@ -278,7 +278,14 @@ impl Reply {
         );
         assert!(self.body.len() < 2048, "a refusal is short: {self:#?}");
         let text = String::from_utf8_lossy(&self.body).to_lowercase();
-        for secret in ["/tmp", "docker/registry", "sqlite", "select ", "insert ", "panick"] {
+        for secret in [
+            "/tmp",
+            "docker/registry",
+            "sqlite",
+            "select ",
+            "insert ",
+            "panick",
+        ] {
             assert!(!text.contains(secret), "tells {secret:?}: {self:#?}");
         }
         assert!(!self.error_code().is_empty());
@@ -336,7 +343,10 @@ impl Reply {
         let (target, relation) = link
             .split_once('>')
             .unwrap_or_else(|| panic!("not a link: {link}"));
-        assert!(relation.contains(r#"rel="next""#), "not a next page: {link}");
+        assert!(
+            relation.contains(r#"rel="next""#),
+            "not a next page: {link}"
+        );
         Some(
             target
                 .strip_prefix('<')

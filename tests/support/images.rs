@@ -47,12 +47,9 @@ pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> String {
 
 /// Returns `size` bytes that look random and depend on the seed alone.
 pub(crate) fn noise(seed: &str, size: usize) -> Bytes {
-    let mut state = seed
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-        | 1;
+    let mut state = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    }) | 1;
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         state ^= state << 13;
@@ -167,7 +164,9 @@ impl Recipe {
 
     /// Returns the recipe of an artifact: one layer, the empty config, an `artifactType`.
     pub(crate) fn artifact(seed: &str, artifact_type: &str) -> Self {
-        let mut recipe = Self::image(seed).layers(1).field("artifactType", json!(artifact_type));
+        let mut recipe = Self::image(seed)
+            .layers(1)
+            .field("artifactType", json!(artifact_type));
         recipe.config = Some((OCI_EMPTY.to_owned(), Bytes::from_static(b"{}")));
         recipe.layer_type = artifact_type.to_owned();
         recipe
@@ -270,7 +269,11 @@ impl Recipe {
 }
 
 /// Returns an index over `children` (amd64, arm64, then nothing said) and everything below it.
-pub(crate) fn index(algorithm: Algorithm, children: &[Content], fields: &[(&str, Value)]) -> Content {
+pub(crate) fn index(
+    algorithm: Algorithm,
+    children: &[Content],
+    fields: &[(&str, Value)],
+) -> Content {
     index_of_type(OCI_INDEX, algorithm, children, fields)
 }
 

@@ -239,7 +239,11 @@ fn asked(method: &Method, path: &str) -> Asked {
             .map(|(repository, object)| (repository.to_owned(), object.to_owned()))
     };
     let (kind, (repository, object)) = if let Some(found) = split("/manifests/") {
-        let kind = if head { Kind::ManifestHead } else { Kind::ManifestGet };
+        let kind = if head {
+            Kind::ManifestHead
+        } else {
+            Kind::ManifestGet
+        };
         (kind, found)
     } else if let Some(found) = split("/blobs/") {
         let kind = if head { Kind::BlobHead } else { Kind::BlobGet };
@@ -458,7 +462,9 @@ fn manifest(plan: &Plan, asked: &Asked, fault: Option<&Fault>) -> Response<Body>
     let mut response = whole(200, media_type, bytes);
     if plan.digest_header {
         let digest = digest.parse().expect("a digest is a plain value");
-        response.headers_mut().insert("docker-content-digest", digest);
+        response
+            .headers_mut()
+            .insert("docker-content-digest", digest);
     }
     response
 }
