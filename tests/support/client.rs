@@ -212,10 +212,6 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
     /// Reads until at least `count` bytes have arrived.
     pub(crate) async fn read_at_least(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();

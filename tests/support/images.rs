@@ -18,6 +18,9 @@ pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.
 pub(crate) const SBOM: &str = "application/vnd.example.sbom.v1";
 pub(crate) const SIGNATURE: &str = "application/vnd.example.signature.v1";
 
+/// The bytes of a layer: enough to see a body cut, small enough to make hundreds.
+const LAYER_SIZE: usize = 700;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Sha256,
@@ -138,7 +141,6 @@ pub(crate) struct Recipe {
     seed: String,
     algorithm: Algorithm,
     layers: usize,
-    layer_size: usize,
     manifest_type: &'static str,
     layer_type: String,
     config: Option<(String, Bytes)>,
@@ -153,7 +155,6 @@ impl Recipe {
             seed: seed.to_owned(),
             algorithm: Algorithm::Sha256,
             layers: 3,
-            layer_size: 700,
             manifest_type: OCI_MANIFEST,
             layer_type: OCI_LAYER.to_owned(),
             config: None,
@@ -179,11 +180,6 @@ impl Recipe {
 
     pub(crate) fn layers(mut self, count: usize) -> Self {
         self.layers = count;
-        self
-    }
-
-    pub(crate) fn layer_size(mut self, bytes: usize) -> Self {
-        self.layer_size = bytes;
         self
     }
 
@@ -222,7 +218,7 @@ impl Recipe {
     pub(crate) fn build(self) -> Content {
         let layers: Vec<Blob> = (0..self.layers)
             .map(|index| {
-                let bytes = noise(&format!("{}/{index}", self.seed), self.layer_size);
+                let bytes = noise(&format!("{}/{index}", self.seed), LAYER_SIZE);
                 Blob::new(self.algorithm, &self.layer_type, bytes)
             })
             .collect();

@@ -327,7 +327,6 @@ fn note(
         query: query.to_owned(),
         range: header("range"),
         authorization: header("authorization"),
-        via: header("via"),
     });
     plan.take_fault(asked.kind)
 }

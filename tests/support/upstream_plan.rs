@@ -91,7 +91,6 @@ pub(crate) struct Seen {
     pub(crate) query: String,
     pub(crate) range: Option<String>,
     pub(crate) authorization: Option<String>,
-    pub(crate) via: Option<String>,
 }
 
 #[derive(Debug, Default)]
