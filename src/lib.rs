@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Seawall: a container registry and a mirror of other registries, in one binary. `ARCHITECTURE.md` is
+//! the map; every room's own doc says what it is for and what it must never do.
+
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod content;
+pub mod http;
+pub mod mirror;
+pub mod policy;
+pub mod registry;
+pub mod telemetry;
+pub mod upstream;

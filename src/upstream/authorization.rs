@@ -214,7 +214,7 @@ impl Authorizer {
 
 fn login(credentials: &Credentials) -> Option<Login> {
     let username = credentials.username.clone();
-    let password = credentials.password.expose();
+    let password = credentials.password.reveal();
     let has_control = |text: &str| text.chars().any(char::is_control);
     if username.contains(':') || has_control(&username) || has_control(password) {
         return None;

@@ -238,10 +238,7 @@ impl Client {
             name: repository.clone(),
             digest: *digest,
             artifact_type: None,
-            page: Page {
-                n: None,
-                last: None,
-            },
+            page: Page::default(),
         };
         let call = call(Kind::Referrers, repository, &route, Proof::Connection);
         let mut answer = self.requests.send(&call).await?;

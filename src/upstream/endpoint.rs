@@ -65,6 +65,45 @@ pub(super) struct Outgoing {
     pub(super) proof: Proof,
 }
 
+/// A request on its way through redirects.
+struct Chain {
+    outgoing: Outgoing,
+    home: Origin,
+    origin: Origin,
+    keeps_tls: bool,
+}
+
+impl Chain {
+    fn start(outgoing: Outgoing) -> Result<Self, Error> {
+        let Some(home) = Origin::of(&outgoing.url) else {
+            return Err(Error::protocol("the first URL is not a plain HTTP one"));
+        };
+        Ok(Self {
+            origin: home.clone(),
+            home,
+            keeps_tls: outgoing.authorization.is_some() || outgoing.proof == Proof::Connection,
+            outgoing,
+        })
+    }
+
+    /// Goes on to `next` without what must not go there.
+    fn follow(&mut self, next: Url) -> Result<(), Error> {
+        let Some(origin) = Origin::of(&next) else {
+            return Err(Error::protocol("a redirect leads to no plain HTTP URL"));
+        };
+        if self.origin.is_https() && !origin.is_https() && self.keeps_tls {
+            return Err(Error::protocol("a redirect leads from https to http"));
+        }
+        if origin != self.home {
+            // For the rest of the chain: who redirects back is no longer the first origin.
+            self.outgoing.authorization = None;
+        }
+        self.outgoing.url = next;
+        self.origin = origin;
+        Ok(())
+    }
+}
+
 /// What came back at the end of the redirects.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -166,30 +205,15 @@ impl Endpoint {
     /// # Errors
     /// When no answer comes, or the redirects lead where they must not; any final status is a
     /// success here.
-    pub(super) async fn exchange(&self, mut outgoing: Outgoing) -> Result<Exchange, Error> {
-        let Some(home) = Origin::of(&outgoing.url) else {
-            return Err(Error::protocol("a token realm is not a plain HTTP URL"));
-        };
-        let keeps_tls = outgoing.authorization.is_some() || outgoing.proof == Proof::Connection;
-        let mut origin = home.clone();
+    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Exchange, Error> {
+        let mut chain = Chain::start(outgoing)?;
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.send(&outgoing, &origin).await?;
-            let Some(next) = redirect_target(&response, &outgoing.url)? else {
-                let at_home = origin == home;
+            let response = self.send(&chain.outgoing, &chain.origin).await?;
+            let Some(next) = redirect_target(&response, &chain.outgoing.url)? else {
+                let at_home = chain.origin == chain.home;
                 return Ok(Exchange { response, at_home });
             };
-            let Some(next_origin) = Origin::of(&next) else {
-                return Err(Error::protocol("a redirect leads to no plain HTTP URL"));
-            };
-            if origin.is_https() && !next_origin.is_https() && keeps_tls {
-                return Err(Error::protocol("a redirect leads from https to http"));
-            }
-            if next_origin != home {
-                // For the rest of the chain: who redirects back is no longer the first origin.
-                outgoing.authorization = None;
-            }
-            outgoing.url = next;
-            origin = next_origin;
+            chain.follow(next)?;
         }
         Err(Error::protocol(format!(
             "more than {REDIRECTS_MAX} redirects"
@@ -265,5 +289,65 @@ fn redirect_target(response: &reqwest::Response, from: &Url) -> Result<Option<Ur
     match target {
         Some(target) => Ok(Some(target)),
         None => Err(Error::protocol("a redirect without a usable location")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Method};
+    use url::Url;
+
+    use super::{Chain, Error, Kind, Outgoing, Proof};
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect("a URL because the test says so")
+    }
+
+    fn chain(from: &str, authorization: Option<&'static str>, proof: Proof) -> Chain {
+        let outgoing = Outgoing {
+            kind: Kind::Blob,
+            method: Method::GET,
+            url: url(from),
+            headers: HeaderMap::new(),
+            authorization: authorization.map(HeaderValue::from_static),
+            proof,
+        };
+        Chain::start(outgoing).expect("a chain because the URL is plain")
+    }
+
+    #[test]
+    fn authorization_is_gone_for_good_once_the_origin_was_left() {
+        let mut chain = chain("https://a.example/x", Some("Bearer t"), Proof::Digest);
+        chain
+            .follow(url("https://a.example/y"))
+            .expect("the same origin");
+        assert!(chain.outgoing.authorization.is_some());
+        chain
+            .follow(url("https://a.example:444/y"))
+            .expect("another port");
+        assert_eq!(chain.outgoing.authorization, None);
+        chain
+            .follow(url("https://a.example/z"))
+            .expect("back at the first origin");
+        assert_eq!(chain.outgoing.authorization, None);
+    }
+
+    #[test]
+    fn tls_is_given_up_only_for_what_a_digest_proves_and_nobody_authorised() {
+        let plain = || url("http://b.example/");
+        let is_refused = |result| matches!(result, Err(Error::Protocol { .. }));
+        let mut authorised = chain("https://a.example", Some("Bearer t"), Proof::Digest);
+        assert!(is_refused(authorised.follow(plain())));
+        authorised
+            .follow(url("https://c.example/"))
+            .expect("https to https");
+        assert!(
+            is_refused(authorised.follow(plain())),
+            "also after a detour"
+        );
+        let mut tag = chain("https://a.example", None, Proof::Connection);
+        assert!(is_refused(tag.follow(plain())));
+        let mut blob = chain("https://a.example", None, Proof::Digest);
+        assert_eq!(blob.follow(plain()), Ok(()));
     }
 }

@@ -125,6 +125,14 @@ pub enum ManifestError {
         /// The field that does not belong.
         other: &'static str,
     },
+    /// A key that clients written in Go read as another field: they compare keys without case.
+    #[error("manifest key \"{key}\" can be read as \"{field}\"")]
+    Folded {
+        /// The key, cut and escaped.
+        key: String,
+        /// The field.
+        field: &'static str,
+    },
     /// A field is missing or of a wrong form.
     #[error("manifest field {field} is invalid: {reason}")]
     Field {
@@ -151,6 +159,7 @@ impl Manifest {
                 reason: "it is not an object".to_owned(),
             });
         };
+        refuse_folded(&object, &MANIFEST_FIELDS)?;
         check_schema_version(&object)?;
         let media_type = media_type(&object, outside)?;
         let kind = if is_index(&media_type) {
@@ -178,6 +187,43 @@ impl Manifest {
             references,
         })
     }
+}
+
+/// The fields that say what a manifest is and needs.
+const MANIFEST_FIELDS: [&str; 9] = [
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "fsLayers",
+];
+
+/// The fields that say what a descriptor points to.
+const DESCRIPTOR_FIELDS: [&str; 5] = ["mediaType", "digest", "size", "urls", "data"];
+
+/// Refuses keys that fold onto a field without being it, by the simple folding of Go's decoder: case,
+/// and the two characters beyond ASCII that fold onto letters.
+fn refuse_folded(
+    object: &Map<String, Value>,
+    fields: &[&'static str],
+) -> Result<(), ManifestError> {
+    for key in object.keys() {
+        let folded = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+        let field = fields
+            .iter()
+            .find(|field| field.eq_ignore_ascii_case(&folded) && **field != key.as_str());
+        if let Some(field) = field {
+            return Err(ManifestError::Folded {
+                key: quote(key),
+                field,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_schema_version(object: &Map<String, Value>) -> Result<(), ManifestError> {
@@ -289,6 +335,7 @@ fn descriptor(value: &Value, field: &str) -> Result<Descriptor, ManifestError> {
     // Clients of old leave optional fields as null; they mean the same as none.
     let mut value = value.clone();
     if let Value::Object(fields) = &mut value {
+        refuse_folded(fields, &DESCRIPTOR_FIELDS)?;
         fields.retain(|_, value| !value.is_null());
     }
     let descriptor: Descriptor =
@@ -425,6 +472,29 @@ mod tests {
         let twice = image(r#","schemaVersion":2"#);
         let refused = parse(&twice, Some(OCI_MANIFEST));
         assert!(matches!(refused, Err(ManifestError::Json { .. })));
+    }
+
+    #[test]
+    fn keys_that_other_clients_read_as_a_field_are_refused() {
+        let good = entry("a/b");
+        for extra in [
+            r#","Layers":[]"#,
+            r#","manifestS":[]"#,
+            r#","layerſ":[]"#,
+            r#","MEDIATYPE":"x""#,
+        ] {
+            let refused = parse(&image(extra), Some(OCI_MANIFEST));
+            assert!(
+                matches!(refused, Err(ManifestError::Folded { .. })),
+                "{extra}"
+            );
+        }
+        let layer = good.replace("\"size\"", "\"Digest\":\"x\",\"size\"");
+        let text = format!(r#"{{"schemaVersion":2,"config":{good},"layers":[{layer}]}}"#);
+        let refused = parse(&text, Some(OCI_MANIFEST));
+        assert!(matches!(refused, Err(ManifestError::Folded { .. })));
+        let free = image(r#","annotations":{"Config":"x","size":"y"}"#);
+        assert!(parse(&free, Some(OCI_MANIFEST)).is_ok());
     }
 
     #[test]

@@ -74,10 +74,7 @@ async fn get(client: &Client) -> Result<Bytes, Error> {
 }
 
 fn first_page() -> Page {
-    Page {
-        n: None,
-        last: None,
-    }
+    Page::default()
 }
 
 async fn read(mut body: BlobBody) -> Result<Vec<u8>, Error> {

@@ -67,7 +67,7 @@ pub(crate) const ROOMS: [Room; 19] = [
     },
     Room {
         name: "registry",
-        may_use: &["policy", "mirror", "content", "metadata", "events"],
+        may_use: &["auth", "policy", "mirror", "content", "metadata", "events"],
         never: BASEMENT,
     },
     Room {

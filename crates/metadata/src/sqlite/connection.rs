@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
 
@@ -37,6 +38,10 @@ impl Connection {
         let inner = rusqlite::Connection::open_with_flags(path, flags).map_err(translate)?;
         inner.busy_timeout(BUSY_TIMEOUT).map_err(translate)?;
         inner.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        // Without it SQLite plans a statement with a partial index again whenever a parameter is bound.
+        inner
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(translate)?;
         let settings = match access {
             // The WAL file is cut back after a burst, else it keeps its largest size for ever.
             Access::Write => {
@@ -178,5 +183,33 @@ fn translate(error: rusqlite::Error) -> Error {
         Some(_) | None => Error::Unavailable {
             source: Arc::new(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::{Access, Connection};
+    use crate::value::Value;
+
+    #[test]
+    fn a_statement_is_planned_once_however_often_its_parameters_change() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("test.db");
+        let mut connection = Connection::open(&file, Access::Write).expect("a new file opens");
+        crate::migrate::migrate(&mut connection).expect("migrates");
+        let sql = crate::blobs::BLOB;
+        for name in ["a", "b", "c"] {
+            let params = [name.into(), Value::Blob(name.as_bytes().to_vec())];
+            connection.query(sql, &params).expect("reads");
+        }
+        let statement = connection.inner.prepare_cached(sql).expect("is cached");
+        assert_eq!(
+            statement.get_status(StatementStatus::Run),
+            3,
+            "it is the same statement"
+        );
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }

@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+# Sourced by every suite: checks that print one line, servers that are started, stopped and killed, and cleaning up.
+# A suite runs in a folder of its own ($HERE) on free ports; nothing outside that folder is touched.
+
+set -u -o pipefail
+: "${E2E_DIR:?run the suites through e2e/run}" "${SEAWALL:?run the suites through e2e/run}"
+# shellcheck source=/dev/null
+source "$E2E_STORE/facts"
+
+SUITE=$(basename "$0" .sh)
+HERE=$E2E_DIR/$SUITE
+PASSED=0 FAILED=0
+STARTED=()
+SEAWALL_PID='' UPSTREAM_PID=''
+mkdir -p "$HERE" && cd "$HERE" || exit 1
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# ok and fail print the result of one sentence; check and refuse decide by a command's exit status.
+ok() { PASSED=$((PASSED + 1)); echo "ok $*"; }
+fail() { FAILED=$((FAILED + 1)); echo "FAIL $*"; }
+check() {
+  local sentence=$1; shift
+  if "$@" </dev/null >"$HERE/output" 2>&1; then ok "$sentence"; else
+    fail "$sentence"; tell_why "$*"
+  fi
+}
+refuse() {
+  local sentence=$1; shift
+  if "$@" </dev/null >"$HERE/output" 2>&1; then fail "$sentence"; tell_why "succeeded: $*"; else ok "$sentence"; fi
+}
+same() {
+  local sentence=$1 wanted=$2 got=$3
+  if [ "$wanted" = "$got" ]; then ok "$sentence"; else fail "$sentence"; echo "     wanted: $wanted"; echo "     got:    $got"; fi
+}
+tell_why() {
+  echo "     $1" | cut -c1-300
+  tail -n 8 "$HERE/output" | sed 's/^/     | /'
+}
+# The last line of a suite: e2e/run takes the counts from it, and a suite that never gets here has failed.
+finish() { echo "$PASSED passed, $FAILED failed"; [ "$FAILED" -eq 0 ]; }
+
+# free_port prints a port nobody listens on, below the range the kernel gives to outgoing connections.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+  done
+}
+
+# until_true SECONDS COMMAND… asks again until the command succeeds; it fails when the seconds are over.
+until_true() {
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.05
+  done
+}
+answers() { curl -s -o /dev/null --max-time 2 "http://$1/v2/"; }
+is_running() { kill -0 "$1" 2>/dev/null; }
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# stop PID [SIGNAL] ends a server we started and waits for it; its exit status is in STATUS.
+stop() {
+  STATUS=0
+  exec 8>&2 2>/dev/null # bash would tell of every killed child
+  kill "-${2:-TERM}" "$1"
+  if ! until_true 20 is_ended "$1"; then echo "     process $1 ignored ${2:-TERM}"; kill -KILL "$1"; fi
+  wait "$1"; STATUS=$?
+  exec 2>&8 8>&-
+}
+# A child that has ended stays in the table as a zombie until it is waited for.
+is_ended() { is_gone "$1" || grep -q '^State:.Z' "/proc/$1/status"; }
+
+clean_up() {
+  local pid mounted
+  for pid in "${STARTED[@]}"; do is_running "$pid" && stop "$pid"; done
+  cd / || return
+  # Deepest first: what a container engine mounted below our folder.
+  awk -v here="$HERE/" 'index($2, here) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do
+    umount "$mounted" 2>/dev/null || umount -l "$mounted"
+  done
+  [ -n "${E2E_KEEP:-}" ] || rm -rf --one-file-system "$HERE"
+}
+
+# The upstream is Debian's docker-registry on the store that e2e/run filled; suites only read from it.
+UPSTREAM=127.0.0.1:$(free_port)
+start_upstream() {
+  cat >"$HERE/upstream.yml" <<YAML
+version: 0.1
+log: {level: warn, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $E2E_STORE/registry}, maintenance: {readonly: {enabled: true}}}
+http: {addr: $UPSTREAM}
+YAML
+  docker-registry serve "$HERE/upstream.yml" >>"$HERE/upstream.log" 2>&1 &
+  UPSTREAM_PID=$!
+  STARTED+=("$UPSTREAM_PID")
+  until_true 15 answers "$UPSTREAM" || { echo "the upstream does not start"; tail "$HERE/upstream.log"; exit 1; }
+}
+stop_upstream() { stop "$UPSTREAM_PID" KILL; }
+
+# Seawall mirrors the upstream as docker.io and takes pushes beside it. Its freshness is short, so that the pulls
+# with the upstream stopped go the stale way. DATA may be set before the first start.
+REGISTRY=127.0.0.1:$(free_port)
+DATA=$HERE/data
+write_config() {
+  cat >"$HERE/seawall.yml" <<YAML
+version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage:
+  filesystem: {rootdirectory: $DATA}
+  delete: {enabled: true}
+http: {addr: $REGISTRY, draintimeout: 10s}
+mirrors:
+  - name: docker.io
+    endpoints: [http://$UPSTREAM]
+    default: true
+    freshness: {default: 1s}
+YAML
+}
+start_seawall() {
+  [ -f "$HERE/seawall.yml" ] || write_config
+  "$SEAWALL" serve "$HERE/seawall.yml" >>"$HERE/seawall.log" 2>&1 </dev/null &
+  SEAWALL_PID=$!
+  STARTED+=("$SEAWALL_PID")
+  until_true 15 answers "$REGISTRY" || { echo "seawall does not start"; tail "$HERE/seawall.log"; exit 1; }
+}
+kill_seawall() { stop "$SEAWALL_PID" KILL; }
+
+# status METHOD PATH [curl arguments…] prints the HTTP status; the body is in $HERE/body, the headers in $HERE/headers.
+status() {
+  local method=$1 path=$2; shift 2
+  local head=()
+  [ "$method" = HEAD ] && head=(--head)
+  curl -s -o "$HERE/body" -D "$HERE/headers" -w '%{http_code}' -X "$method" "${head[@]}" "$@" "$(url "$path")"
+}
+# A Location may be absolute or begin at the root.
+url() { case $1 in http://*) echo "$1" ;; *) echo "http://$REGISTRY$1" ;; esac; }
+header() { sed -n "s/^$1: *//Ip" "$HERE/headers" | tr -d '\r' | tail -n 1; }
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
+ACCEPT=(-H 'Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json'
+  -H 'Accept: application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json')
+# digest_of REPOSITORY:TAG prints the digest Seawall answers a HEAD of the tag with.
+digest_of() { status HEAD "/v2/${1%:*}/manifests/${1##*:}" "${ACCEPT[@]}" >/dev/null; header docker-content-digest; }
+
+# push_blob REPOSITORY FILE prints the status of the PUT that ends an upload in one piece, or of the POST that was refused.
+push_blob() {
+  local started location
+  started=$(status POST "/v2/$1/blobs/uploads/")
+  [ "$started" = 202 ] || { echo "$started"; return; }
+  location=$(header location)
+  case $location in *\?*) location+="&" ;; *) location+="?" ;; esac
+  status PUT "${location}digest=sha256:$(sha256 "$2")" -H 'Content-Type: application/octet-stream' --data-binary "@$2"
+}

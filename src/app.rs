@@ -1,0 +1,150 @@
+//! Builds every part from the configuration once, starts them and stops them. The only place that
+//! knows how the rooms fit together.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use blobstore::filesystem::Filesystem;
+use hyper::header::{HeaderName, HeaderValue};
+use metadata::Metadata;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::content::{self, Content, StateDirectory};
+use crate::http::server::{Limits, Server, bind};
+use crate::http::{self, Context};
+use crate::mirror::Mirror;
+use crate::registry::{Registry, Rules};
+
+/// What a start takes beside the configuration.
+pub struct Options {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The socket to serve on, instead of the configured address.
+    pub listener: Option<TcpListener>,
+}
+
+/// A running server.
+pub struct Running {
+    server: Server,
+    metadata: Metadata,
+    drain: Duration,
+    /// Held until everything that writes has stopped.
+    _state: StateDirectory,
+}
+
+/// Starts a server with `config`. No upstream is contacted.
+///
+/// # Errors
+/// What the operator has to mend, in one line: the data directory, the address, the certificates.
+pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
+    raise_open_files();
+    let state = StateDirectory::open(&config.storage.statedirectory)?;
+    if let Some(kind) = state.network_file_system() {
+        tracing::warn!(
+            file_system = kind,
+            "the metadata database lies on a network file system, where SQLite can lose data; give --data a local directory"
+        );
+    }
+    content::refuse_unimported(&config.storage.rootdirectory)?;
+    let metadata = Metadata::open(&state.database(), options.clock)
+        .context("cannot open the metadata database in the data directory")?;
+    let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
+        let root = config.storage.rootdirectory.display();
+        format!("cannot use rootdirectory {root}")
+    })?;
+    let content = Arc::new(Content::new(
+        Arc::new(store),
+        metadata.clone(),
+        content::Settings {
+            lease: config.gc.lease,
+        },
+    ));
+    let dropped = content.drop_orphans().await?;
+    if dropped > 0 {
+        tracing::info!(files = dropped, "dropped uploads that nothing knows");
+    }
+    let manifest_limit = config.http.limits.manifestsize;
+    let mirror = Mirror::new(&config.mirrors, Arc::clone(&content), manifest_limit)
+        .context("cannot set up the mirrors")?;
+    let rules = Rules {
+        delete_enabled: config.storage.delete_enabled,
+        readonly: config.storage.readonly,
+        validation_disabled: config.validation.disabled,
+        lease: config.gc.lease,
+    };
+    let registry = Registry::new(content, Arc::new(mirror), rules);
+    let listeners = match options.listener {
+        Some(listener) => vec![listener],
+        None => bind(&config.http.addr)
+            .with_context(|| format!("cannot listen on {}", config.http.addr))?,
+    };
+    let handler = http::handler(Context {
+        registry: Arc::new(registry),
+        settings: settings(&config)?,
+    });
+    Ok(Running {
+        server: Server::start(listeners, handler, Limits::default())?,
+        metadata,
+        drain: config.http.draintimeout,
+        _state: state,
+    })
+}
+
+/// Lets the process open as many files as the system allows it: the usual soft limit of 1024 is for
+/// programs that use select(2), and every connection and every blob being read is an open file.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+fn settings(config: &Config) -> anyhow::Result<http::Settings> {
+    let mut headers = Vec::new();
+    for (name, values) in &config.http.headers {
+        let header = HeaderName::try_from(name.as_str())
+            .with_context(|| format!("http.headers: {name:?} is no header name"))?;
+        for value in values {
+            let value = HeaderValue::try_from(value.as_str())
+                .with_context(|| format!("http.headers.{name}: the value is no header value"))?;
+            headers.push((header.clone(), value));
+        }
+    }
+    Ok(http::Settings {
+        host: config.http.host.clone(),
+        prefix: config.http.prefix.clone(),
+        relative_urls: config.http.relativeurls,
+        headers,
+        manifest_limit: config.http.limits.manifestsize,
+        catalog_most: config.catalog.maxentries,
+        access_log: !config.log.accesslog_disabled,
+    })
+}
+
+impl Running {
+    /// Returns the address served on.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// Returns the metadata database, for checks of what is stored.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
+    /// database. Returns how many connections had to be cut.
+    pub async fn shutdown(self) -> usize {
+        let cut = self.server.drain(self.drain).await;
+        self.metadata.close().await;
+        cut
+    }
+}

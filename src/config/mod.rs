@@ -1,0 +1,63 @@
+//! What the operator wants: Distribution's `config.yml` and `REGISTRY_*` variables, extended by Seawall's own keys.
+//! The only room that reads configuration files or the environment. It knows no other room and must never print a
+//! secret or a line of a file.
+
+mod catalog;
+mod catalogue;
+mod duration;
+mod environment;
+mod gc;
+mod http;
+mod known_keys;
+mod kubernetes;
+mod live;
+mod load;
+mod log;
+mod mirrors;
+mod problems;
+mod schema;
+mod secret;
+mod section;
+mod size;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod url;
+mod validation;
+mod variables;
+mod yaml;
+
+pub use catalog::Catalog;
+pub use environment::Environment;
+pub use gc::Gc;
+pub use http::{Http, Limits};
+pub use live::Live;
+pub use load::{Loaded, Sources, load};
+pub use log::{Formatter, Level, Log};
+pub use mirrors::{Credentials, Freshness, Mirror, Mirrors, Timeouts};
+pub use problems::Error;
+pub use secret::Secret;
+pub use storage::Storage;
+pub use validation::Validation;
+
+/// Every effective value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What is logged, and in which form.
+    pub log: Log,
+    /// How the server is reached.
+    pub http: Http,
+    /// Where bytes lie.
+    pub storage: Storage,
+    /// The registries that are mirrored.
+    pub mirrors: Mirrors,
+    /// How the list of repositories is served.
+    pub catalog: Catalog,
+    /// What is checked of a pushed manifest.
+    pub validation: Validation,
+    /// What protects content from the collector.
+    pub gc: Gc,
+    /// What the operator should be told, one line each: place, key, what is odd.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,169 @@
+//! Filling a mirrored blob: like an upload, but followed by readers while it grows and never
+//! acknowledged in part; its row and file end with the process. What is written is verified before
+//! anyone may call it whole.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metadata::{RepositoryKind, UploadPurpose};
+use oci::{Digest, Hasher, RepositoryName, UploadId};
+
+use super::error::Error;
+use super::ingest::{Checkpoint, Ingest};
+use super::mirrored::BY;
+use super::open::{ByteStream, CHUNK, read_exactly};
+use super::publish::Publication;
+use super::store::Content;
+
+/// A blob that is being fetched. Dropping it without [`Content::commit_fill`] needs
+/// [`Content::abandon_fill`].
+pub struct Fill {
+    id: UploadId,
+    repository: RepositoryName,
+    digest: Digest,
+    ingest: Ingest,
+}
+
+/// The bytes of a fill that have arrived so far.
+#[derive(Clone, Debug)]
+pub struct GrowingFile(Arc<File>);
+
+impl GrowingFile {
+    /// Reads at most 256 KiB of the bytes from `offset` up to `end`, all of which must have arrived.
+    ///
+    /// # Errors
+    /// I/O errors, and `UnexpectedEof` when they have not.
+    pub async fn read_at(&self, offset: u64, end: u64) -> std::io::Result<Bytes> {
+        let file = Arc::clone(&self.0);
+        let length = usize::try_from(end - offset).map_or(CHUNK, |length| length.min(CHUNK));
+        tokio::task::spawn_blocking(move || read_exactly(&file, offset, length))
+            .await
+            .map_err(std::io::Error::other)?
+    }
+}
+
+/// A fill whose bytes have all arrived.
+struct Whole<'a> {
+    id: &'a UploadId,
+    repository: &'a RepositoryName,
+    digest: &'a Digest,
+    checkpoint: Checkpoint,
+}
+
+impl Fill {
+    /// Returns the bytes taken so far.
+    pub fn accepted(&self) -> u64 {
+        self.ingest.accepted()
+    }
+
+    /// Takes all of `body`.
+    ///
+    /// # Errors
+    /// [`Error::BodyBroken`] when the body fails; the fill may then be continued with another body
+    /// that starts at [`Fill::accepted`]. Storage errors end it.
+    pub async fn take(&mut self, mut body: ByteStream) -> Result<(), Error> {
+        self.ingest.drain(&mut body, u64::MAX).await.map(|_| ())
+    }
+}
+
+impl Content {
+    /// Opens a fill of `digest` for `repository`; `on_written` is called with the bytes that readers
+    /// may see.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn begin_fill(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        on_written: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> Result<(Fill, GrowingFile), Error> {
+        let algorithm = digest.algorithm();
+        let id = self
+            .new_upload(repository, UploadPurpose::MirrorFill, algorithm, BY)
+            .await?;
+        let upload = id.clone();
+        let opened = self
+            .blocking(move |store| {
+                let state = store.begin_upload(&upload)?;
+                let appender = store.append(&upload, &state, 0)?;
+                Ok((appender, store.read_upload(&upload)?))
+            })
+            .await;
+        let (appender, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.forget_fill(&id).await;
+                return Err(error);
+            }
+        };
+        let fill = Fill {
+            id,
+            repository: repository.clone(),
+            digest: *digest,
+            ingest: Ingest::new(appender, Hasher::new(algorithm), 0, Some(on_written)),
+        };
+        Ok((fill, GrowingFile(Arc::new(file))))
+    }
+
+    /// Verifies, publishes and records the fill as content of its mirrored repository.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`]: nothing is stored. Storage errors.
+    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<u64, Error> {
+        let outcome = match fill.ingest.flush().await {
+            Ok(checkpoint) => {
+                // The store publishes only what nobody writes to any more.
+                drop(fill.ingest);
+                let whole = Whole {
+                    id: &fill.id,
+                    repository: &fill.repository,
+                    digest: &fill.digest,
+                    checkpoint,
+                };
+                self.verify_and_publish(whole, upstream).await
+            }
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            self.forget_fill(&fill.id).await;
+        }
+        outcome
+    }
+
+    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<u64, Error> {
+        let checkpoint = whole.checkpoint;
+        let actual = checkpoint.hasher.clone().finish();
+        if actual != *whole.digest {
+            return Err(Error::DigestMismatch {
+                stated: *whole.digest,
+                actual,
+            });
+        }
+        self.publish(Publication {
+            repository: whole.repository,
+            kind: RepositoryKind::Mirror {
+                upstream: upstream.to_owned(),
+            },
+            id: whole.id,
+            checkpoint: &checkpoint,
+            digest: whole.digest,
+            by: BY,
+        })
+        .await?;
+        Ok(checkpoint.offset)
+    }
+
+    /// Drops a fill that will not be completed.
+    pub async fn abandon_fill(&self, fill: Fill) {
+        self.forget_fill(&fill.id).await;
+    }
+
+    async fn forget_fill(&self, id: &UploadId) {
+        if let Err(error) = self.metadata.delete_upload(id).await {
+            tracing::warn!(upload = %id, %error, "could not forget a mirror fill; the next start will");
+        }
+        self.drop_bytes(id).await;
+    }
+}

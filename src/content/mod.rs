@@ -1,0 +1,27 @@
+//! Bytes and rows kept in step: the only writer of blobs and of the rows that describe them. Commit
+//! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
+//! or who may do what.
+
+mod error;
+mod fill;
+mod ingest;
+mod manifests;
+mod mirrored;
+mod open;
+mod publish;
+mod referrers;
+mod state_directory;
+mod store;
+mod turns;
+mod uploads;
+
+pub use error::Error;
+pub use fill::{Fill, GrowingFile};
+pub use manifests::{ManifestSource, NewManifest};
+pub use metadata::ManifestRow;
+pub use open::{ByteStream, StoredBlob};
+pub use referrers::fallback_tag;
+pub use state_directory::{StateDirectory, StateError, refuse_unimported};
+pub use store::{Content, Settings};
+pub use turns::Turns;
+pub use uploads::{Piece, Upload};

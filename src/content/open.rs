@@ -1,0 +1,212 @@
+//! Reading stored blobs: positioned reads of 256 KiB on the blocking pool, one chunk ahead of the
+//! client, so that neither a slow reader nor a cold disk holds a thread. A file whose size is not its
+//! row's is never served.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use oci::{Digest, RepositoryName};
+use tokio::task::JoinHandle;
+
+use super::error::Error;
+use super::store::{Content, address};
+
+/// Bytes as they travel between rooms; an error ends the stream without its rest.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// Measured best trade between system calls and memory per reader.
+pub(super) const CHUNK: usize = 256 << 10;
+
+/// A blob that is whole and durable here.
+#[derive(Debug)]
+pub struct StoredBlob {
+    digest: Digest,
+    size: u64,
+    file: Arc<File>,
+}
+
+impl StoredBlob {
+    /// Returns the size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the bytes of `range`, which must lie within the blob.
+    pub fn read(&self, range: Range<u64>) -> ByteStream {
+        stream(Arc::clone(&self.file), range)
+    }
+
+    /// Returns the blob's digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl Content {
+    /// Opens the blob of `row`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the file is gone or has another size than the row.
+    pub async fn open_blob(
+        &self,
+        digest: &Digest,
+        row: &metadata::BlobRow,
+    ) -> Result<StoredBlob, Error> {
+        let opened = self.open_file(digest, row.key.as_deref()).await?;
+        if opened.size != row.size {
+            tracing::error!(%digest, stored = opened.size, expected = row.size, "blob file has the wrong size");
+            return Err(Error::Damaged { digest: *digest });
+        }
+        Ok(StoredBlob {
+            digest: *digest,
+            size: opened.size,
+            file: Arc::new(opened.file),
+        })
+    }
+
+    /// Returns the row and the opened file of a blob that `repository` may serve, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when there is a row but no sound file.
+    pub async fn find_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredBlob>, Error> {
+        let Some(row) = self.metadata.blob(repository, digest).await? else {
+            return Ok(None);
+        };
+        self.open_blob(digest, &row).await.map(Some)
+    }
+
+    pub(super) async fn open_file(
+        &self,
+        digest: &Digest,
+        key: Option<&str>,
+    ) -> Result<blobstore::BlobFile, Error> {
+        let at = address(digest, key)?;
+        let store = Arc::clone(&self.store);
+        let opened = tokio::task::spawn_blocking(move || store.open(&at)).await?;
+        opened.map_err(|error| match error.kind() {
+            blobstore::ErrorKind::NotFound => {
+                tracing::error!(%digest, "blob file is missing");
+                Error::Damaged { digest: *digest }
+            }
+            blobstore::ErrorKind::StorageFull
+            | blobstore::ErrorKind::UploadTooShort { .. }
+            | blobstore::ErrorKind::UploadBusy
+            | blobstore::ErrorKind::Other => Error::from(error),
+        })
+    }
+}
+
+struct Reading {
+    file: Arc<File>,
+    next: u64,
+    end: u64,
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+fn stream(file: Arc<File>, range: Range<u64>) -> ByteStream {
+    let start = Reading {
+        file,
+        next: range.start,
+        end: range.end,
+        ahead: None,
+    };
+    Box::pin(futures_util::stream::try_unfold(
+        start,
+        |mut reading| async move {
+            let current = match reading.ahead.take() {
+                Some(ahead) => ahead,
+                None => match reading.read_next() {
+                    Some(first) => first,
+                    None => return Ok(None),
+                },
+            };
+            let bytes = current.await.map_err(io::Error::other)??;
+            reading.ahead = reading.read_next();
+            Ok(Some((bytes, reading)))
+        },
+    ))
+}
+
+impl Reading {
+    fn read_next(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let remaining = self.end.saturating_sub(self.next);
+        if remaining == 0 {
+            return None;
+        }
+        let length = usize::try_from(remaining).map_or(CHUNK, |remaining| remaining.min(CHUNK));
+        let (file, offset) = (Arc::clone(&self.file), self.next);
+        self.next += length as u64;
+        Some(tokio::task::spawn_blocking(move || {
+            read_exactly(&file, offset, length)
+        }))
+    }
+}
+
+/// Reads `length` bytes at `offset`.
+///
+/// # Errors
+/// `UnexpectedEof` when the file is shorter: the answer must break, not end.
+pub(super) fn read_exactly(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut buffer = Vec::with_capacity(length);
+    while buffer.len() < length {
+        let at = offset + buffer.len() as u64;
+        let before = buffer.len();
+        let read = rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at);
+        match read {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => debug_assert!(buffer.len() > before),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The allocator may have given a larger buffer and the file may have grown past the range.
+    buffer.truncate(length);
+    Ok(Bytes::from(buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures_util::TryStreamExt;
+
+    use super::{Arc, CHUNK, stream};
+
+    fn file_of(size: usize) -> (Arc<std::fs::File>, Vec<u8>) {
+        let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&bytes).expect("written");
+        (Arc::new(file), bytes)
+    }
+
+    #[tokio::test]
+    async fn a_range_across_chunks_comes_back_whole() {
+        let (file, bytes) = file_of(CHUNK * 2 + 77);
+        let range = 5..(CHUNK * 2 + 70) as u64;
+        let read: Vec<_> = stream(file, range).try_collect().await.expect("reads");
+        assert_eq!(read.concat(), bytes[5..CHUNK * 2 + 70]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_range_has_no_chunks() {
+        let (file, _) = file_of(10);
+        let read: Vec<_> = stream(file, 3..3).try_collect().await.expect("reads");
+        assert!(read.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_file_shorter_than_its_range_breaks_the_stream() {
+        let (file, _) = file_of(10);
+        let read: Result<Vec<_>, _> = stream(file, 0..11).try_collect().await;
+        assert!(read.is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! Who refers to a manifest: the rows of manifests with that subject, and the descriptors of an index
+//! that a client kept under the fallback tag (distribution-spec, "Referrers Tag Schema"), which must
+//! show up too. One page at a time, in the order of digests.
+
+use std::collections::BTreeMap;
+
+use metadata::ReferrerRow;
+use oci::{Descriptor, Digest, Manifest, Reference, RepositoryName, Tag};
+
+use super::error::Error;
+use super::store::Content;
+
+impl Content {
+    /// Returns at most `limit` descriptors of manifests in `repository` that refer to `subject`, after
+    /// the digest `after`, of the artifact type `artifact_type` if one is given.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Descriptor>, Error> {
+        let rows = self
+            .metadata
+            .referrers(
+                repository,
+                subject,
+                artifact_type,
+                after.copied(),
+                limit as u64,
+            )
+            .await?;
+        let mut page: BTreeMap<Vec<u8>, Descriptor> = rows
+            .into_iter()
+            .map(|row| (row.digest.to_row(), descriptor(row)))
+            .collect();
+        for listed in self.fallback_referrers(repository, subject).await? {
+            let order = listed.digest.to_row();
+            let wanted = artifact_type
+                .is_none_or(|wanted| listed.artifact_type.as_deref() == Some(wanted))
+                && after.is_none_or(|after| order > after.to_row());
+            if !wanted || page.contains_key(&order) {
+                continue;
+            }
+            let known = self
+                .metadata
+                .manifest(repository, &Reference::Digest(listed.digest))
+                .await?;
+            if known.is_some() {
+                page.insert(order, listed);
+            }
+        }
+        Ok(page.into_values().take(limit).collect())
+    }
+
+    /// Returns what the index under the fallback tag of `subject` lists; nothing when there is none.
+    async fn fallback_referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, Error> {
+        let Some(tag) = fallback_tag(subject) else {
+            return Ok(Vec::new());
+        };
+        let Some(row) = self
+            .metadata
+            .manifest(repository, &Reference::Tag(tag))
+            .await?
+        else {
+            return Ok(Vec::new());
+        };
+        let bytes = self.manifest_bytes(&row).await?;
+        let Ok(index) = Manifest::parse(&bytes, Some(&row.media_type)) else {
+            return Ok(Vec::new());
+        };
+        Ok(index
+            .references
+            .into_iter()
+            .filter(|reference| reference.kind == oci::ReferenceKind::Child)
+            .map(|reference| reference.descriptor)
+            .collect())
+    }
+}
+
+/// Returns the tag under which clients keep the referrers of `subject` where a registry has no
+/// referrers API: the algorithm cut to 32 characters, `-`, the encoded part cut to 64.
+pub fn fallback_tag(subject: &Digest) -> Option<Tag> {
+    let hex = subject.hex();
+    let encoded = hex.get(..64).unwrap_or(&hex);
+    Tag::parse(&format!("{}-{encoded}", subject.algorithm().as_str())).ok()
+}
+
+fn descriptor(row: ReferrerRow) -> Descriptor {
+    Descriptor {
+        media_type: row.media_type,
+        size: row.size,
+        digest: row.digest,
+        urls: Vec::new(),
+        annotations: row.annotations,
+        artifact_type: row.artifact_type,
+        platform: None,
+        data: None,
+    }
+}

@@ -1,0 +1,127 @@
+//! The state directory: one process owns it, and it holds the SQLite file. Refuses what would lose
+//! data (a second process, a Distribution root that was never imported) before anything is opened.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// An owned state directory; the lock ends with the process or when this is dropped.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a state directory cannot be used. Shown to the operator at start, so it may name paths.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process has it.
+    #[error(
+        "data directory {path} is in use by another seawall process; stop it or give this one another --data"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It could not be made or locked.
+    #[error("cannot use data directory {path}: {source}")]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store root has repositories that Seawall does not know.
+    #[error(
+        "{path} holds repositories of a Distribution registry; this version cannot import them, so start with an empty rootdirectory"
+    )]
+    NeverImported {
+        /// The directory with the link files.
+        path: PathBuf,
+    },
+}
+
+impl StateDirectory {
+    /// Makes and locks the directory at `path`.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] and [`StateError::Unusable`].
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let unusable = |source| StateError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("seawall.lock"))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StateError::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        // For the person who finds the file; nothing reads it.
+        lock.set_len(0).map_err(unusable)?;
+        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Returns where the SQLite file lies.
+    pub fn database(&self) -> PathBuf {
+        self.path.join("seawall.db")
+    }
+
+    /// Returns the name of the network file system the directory is on, if it is on one: SQLite's
+    /// locks and syncs cannot be relied on there.
+    pub fn network_file_system(&self) -> Option<&'static str> {
+        blobstore::network_file_system(&self.path).ok().flatten()
+    }
+}
+
+/// Refuses a store root with link files of Distribution, which would look empty through Seawall.
+///
+/// # Errors
+/// [`StateError::NeverImported`].
+pub fn refuse_unimported(root: &Path) -> Result<(), StateError> {
+    let path = root.join("docker/registry/v2/repositories");
+    let holds_some = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_some {
+        return Err(StateError::NeverImported { path });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StateDirectory, StateError, refuse_unimported};
+
+    #[test]
+    fn a_second_owner_is_refused_until_the_first_is_gone() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let first = StateDirectory::open(directory.path()).expect("the first owner");
+        let second = StateDirectory::open(directory.path());
+        assert!(matches!(second, Err(StateError::InUse { .. })));
+        drop(first);
+        StateDirectory::open(directory.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_root_with_repositories_of_distribution_is_refused() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        refuse_unimported(root.path()).expect("an empty root is fine");
+        let repositories = root.path().join("docker/registry/v2/repositories");
+        std::fs::create_dir_all(repositories.join("team/app")).expect("made");
+        let refused = refuse_unimported(root.path());
+        assert!(matches!(refused, Err(StateError::NeverImported { .. })));
+    }
+}

@@ -1,0 +1,98 @@
+//! The content room's one long-lived part: the store, the database and what both share. Built once at
+//! start; it holds no state that a restart would miss.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobstore::{BlobAddress, BlobKey, BlobStore};
+use bytes::Bytes;
+use metadata::Metadata;
+use oci::{Digest, UploadId};
+
+use super::error::Error;
+use super::turns::Turns;
+
+/// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
+const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
+
+/// What the configuration says about storing.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long an answer that lets a client skip an upload protects the digest.
+    pub lease: Duration,
+}
+
+/// Blobs on disk and the rows that describe them.
+pub struct Content {
+    pub(super) store: Arc<dyn BlobStore>,
+    pub(super) metadata: Metadata,
+    pub(super) settings: Settings,
+    pub(super) locks: Turns<UploadId>,
+    /// Verified manifest bytes by digest. Membership is always asked of the database, so an entry can
+    /// never give access to anything, and losing one costs a file read.
+    pub(super) manifests: moka::sync::Cache<Digest, Bytes>,
+}
+
+impl Content {
+    /// Returns the room over `store` and `metadata`.
+    pub fn new(store: Arc<dyn BlobStore>, metadata: Metadata, settings: Settings) -> Self {
+        Self {
+            store,
+            metadata,
+            settings,
+            locks: Turns::default(),
+            manifests: moka::sync::Cache::builder()
+                .max_capacity(MANIFEST_CACHE_BYTES)
+                .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX))
+                .build(),
+        }
+    }
+
+    /// Returns the database, for the rooms that may list names and tags.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns the smallest chunk the store's driver takes, in bytes, for `OCI-Chunk-Min-Length`.
+    pub fn min_chunk(&self) -> Option<u64> {
+        self.store.capabilities().min_chunk
+    }
+
+    pub(super) fn lease_micros(&self) -> i64 {
+        i64::try_from(self.settings.lease.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Runs `work` on the blocking pool with the store.
+    pub(super) async fn blocking<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn BlobStore) -> blobstore::Result<T> + Send + 'static,
+    {
+        let store = Arc::clone(&self.store);
+        Ok(tokio::task::spawn_blocking(move || work(store.as_ref())).await??)
+    }
+
+    /// Extends the lease of `digest` before an "exists" answer to someone who may push.
+    ///
+    /// Returns false when no live row has the digest: then it does not exist.
+    ///
+    /// # Errors
+    /// The database's; the caller must then not say that the content exists.
+    pub async fn extend_lease(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self
+            .metadata
+            .extend_lease(digest, self.lease_micros())
+            .await?)
+    }
+}
+
+/// Returns where the blob of a row lies.
+pub(super) fn address(digest: &Digest, key: Option<&str>) -> Result<BlobAddress, Error> {
+    let key = key
+        .map(|key| BlobKey::parse(key).ok_or(Error::Damaged { digest: *digest }))
+        .transpose()?;
+    Ok(BlobAddress {
+        digest: *digest,
+        key,
+    })
+}

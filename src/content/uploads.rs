@@ -1,0 +1,436 @@
+//! Uploads: start, append, finish, cancel. An upload is its row, made before its first byte; offset,
+//! hash state and driver state move together by compare-and-set before anything is acknowledged, so a
+//! restart (or another node) continues at the acknowledged byte. Bytes past it are cut off first.
+
+use std::io::Read;
+
+use blobstore::UploadState;
+use metadata::{Advance, AdvanceOutcome, NewUpload, RepositoryKind, UploadPurpose, UploadRow};
+use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
+
+use super::error::Error;
+use super::ingest::{Checkpoint, Drained, Ingest};
+use super::open::ByteStream;
+use super::publish::Publication;
+use super::store::Content;
+
+/// How many bytes of one streamed PATCH are acknowledged to the database at a time: what a crash in
+/// the middle of a huge layer can lose at most.
+const CHECKPOINT_EVERY: u64 = 64 << 20;
+
+/// An open upload.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its id.
+    pub id: UploadId,
+    /// Bytes acknowledged.
+    pub offset: u64,
+}
+
+/// A piece of an upload, as a request brings it.
+pub struct Piece {
+    /// The offset the client says it starts at, in bytes.
+    pub start: Option<u64>,
+    /// The length the client announced, in bytes.
+    pub length: Option<u64>,
+    /// The bytes.
+    pub body: ByteStream,
+}
+
+impl Content {
+    /// Opens an upload to `repository` that is hashed with `algorithm`.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn start_upload(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+        by: &str,
+    ) -> Result<Upload, Error> {
+        let id = self
+            .new_upload(repository, UploadPurpose::Push, algorithm, by)
+            .await?;
+        Ok(Upload { id, offset: 0 })
+    }
+
+    pub(super) async fn new_upload(
+        &self,
+        repository: &RepositoryName,
+        purpose: UploadPurpose,
+        algorithm: Algorithm,
+        by: &str,
+    ) -> Result<UploadId, Error> {
+        let id = fresh_id();
+        // The row first, so that every file in the uploads directory is found from a row.
+        self.metadata
+            .create_upload(NewUpload {
+                id: id.clone(),
+                repository: repository.clone(),
+                purpose,
+                algorithm,
+                hash_state: Some(Hasher::new(algorithm).save()),
+                store_state: Vec::new(),
+                by: by.to_owned(),
+            })
+            .await?;
+        Ok(id)
+    }
+
+    /// Returns the upload as acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`] when `by` has no such upload in `repository`.
+    pub async fn upload(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        by: &str,
+    ) -> Result<Upload, Error> {
+        let row = self.upload_row(repository, id, by).await?;
+        Ok(Upload {
+            id: row.id,
+            offset: row.offset,
+        })
+    }
+
+    /// Appends `piece` and returns the upload with its new offset.
+    ///
+    /// Of several pieces for one offset exactly one is taken. When the body breaks off, what arrived
+    /// is kept and acknowledged to a later status request.
+    ///
+    /// # Errors
+    /// [`Error::OffsetConflict`], [`Error::BodyBroken`], [`Error::LengthMismatch`],
+    /// [`Error::UploadUnknown`] and storage errors.
+    pub async fn append(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        by: &str,
+        mut piece: Piece,
+    ) -> Result<Upload, Error> {
+        let asked_at = self.upload_row(repository, id, by).await?;
+        expect_offset(&asked_at, piece.start)?;
+        let _turn = self.locks.turn(id).await;
+        let mut row = self.upload_row(repository, id, by).await?;
+        expect_offset(&row, Some(asked_at.offset))?;
+        let mut ingest = self.continue_upload(&row).await?;
+        loop {
+            let drained = drain_piece(&mut ingest, &mut piece, row.offset, CHECKPOINT_EVERY).await;
+            let taken = kept_after(drained)?;
+            let checkpoint = ingest.flush().await?;
+            row = self.acknowledge(row, &checkpoint).await?;
+            match taken {
+                Taken::All => {
+                    return Ok(Upload {
+                        id: row.id,
+                        offset: row.offset,
+                    });
+                }
+                Taken::Part => {}
+                Taken::UntilBroken(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Appends the last `piece`, checks the digest, publishes the blob and closes the upload.
+    /// Returns the blob's size in bytes.
+    ///
+    /// # Errors
+    /// As [`Content::append`]; [`Error::DigestMismatch`] leaves the upload open as it was before.
+    pub async fn finish_upload(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        by: &str,
+        mut piece: Piece,
+        digest: &Digest,
+    ) -> Result<u64, Error> {
+        let asked_at = self.upload_row(repository, id, by).await?;
+        expect_offset(&asked_at, piece.start)?;
+        let _turn = self.locks.turn(id).await;
+        let row = self.upload_row(repository, id, by).await?;
+        expect_offset(&row, Some(asked_at.offset))?;
+        let mut ingest = self.continue_upload(&row).await?;
+        let drained = drain_piece(&mut ingest, &mut piece, row.offset, u64::MAX).await;
+        let taken = kept_after(drained)?;
+        let checkpoint = ingest.flush().await?;
+        if let Taken::UntilBroken(error) = taken {
+            self.acknowledge(row, &checkpoint).await?;
+            return Err(error);
+        }
+        // The store publishes only what nobody writes to any more.
+        drop(ingest);
+        let size = checkpoint.offset;
+        let actual = self.digest_of(id, &checkpoint, digest.algorithm()).await?;
+        if actual != *digest {
+            return Err(Error::DigestMismatch {
+                stated: *digest,
+                actual,
+            });
+        }
+        self.publish(Publication {
+            repository,
+            kind: RepositoryKind::Local,
+            id,
+            checkpoint: &checkpoint,
+            digest,
+            by,
+        })
+        .await?;
+        Ok(size)
+    }
+
+    /// Closes the upload and drops its bytes.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`] when `by` has no such upload in `repository`; storage errors.
+    pub async fn cancel_upload(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        by: &str,
+    ) -> Result<(), Error> {
+        self.upload_row(repository, id, by).await?;
+        let _turn = self.locks.turn(id).await;
+        if !self.metadata.delete_upload(id).await? {
+            return Err(Error::UploadUnknown);
+        }
+        self.drop_bytes(id).await;
+        Ok(())
+    }
+
+    /// Drops what a stopped process left: rows of mirror fills, which end with their process, and
+    /// files without a row. Uploads of clients stay and may be resumed. Returns how many were dropped.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn drop_orphans(&self) -> Result<usize, Error> {
+        let mut kept = std::collections::HashSet::new();
+        let mut dropped = 0;
+        for (id, purpose) in self.metadata.open_uploads().await? {
+            match purpose {
+                UploadPurpose::Push => {
+                    kept.insert(id);
+                }
+                UploadPurpose::MirrorFill => {
+                    self.metadata.delete_upload(&id).await?;
+                }
+            }
+        }
+        for id in self.blocking(|store| store.list_uploads()).await? {
+            if !kept.contains(&id) {
+                self.drop_bytes(&id).await;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    async fn upload_row(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+        by: &str,
+    ) -> Result<UploadRow, Error> {
+        match self.metadata.upload(id).await? {
+            Some(row)
+                if row.repository == *repository
+                    && row.created_by == by
+                    && row.purpose == UploadPurpose::Push =>
+            {
+                Ok(row)
+            }
+            Some(_) | None => Err(Error::UploadUnknown),
+        }
+    }
+
+    /// Opens the upload at its acknowledged byte, with the hash over what is there.
+    async fn continue_upload(&self, row: &UploadRow) -> Result<Ingest, Error> {
+        let (id, offset) = (row.id.clone(), row.offset);
+        // Empty until the first bytes were acknowledged.
+        let state = Some(row.store_state.clone()).filter(|state| !state.is_empty());
+        let opened = self
+            .blocking(move |store| {
+                let state = match state {
+                    Some(state) => UploadState::from_bytes(state),
+                    None => {
+                        store.abort_upload(&id)?;
+                        store.begin_upload(&id)?
+                    }
+                };
+                store.append(&id, &state, offset)
+            })
+            .await;
+        let appender = match opened {
+            Ok(appender) => appender,
+            Err(Error::Unavailable { reason }) => {
+                return Err(self.lost_bytes(row, reason).await);
+            }
+            Err(error) => return Err(error),
+        };
+        let hasher = match row.hash_state.as_deref().and_then(Hasher::restore) {
+            Some(hasher) if hasher.hashed() == offset && hasher.algorithm() == row.algorithm => {
+                hasher
+            }
+            Some(_) | None => self.rehash(&row.id, offset, row.algorithm).await?,
+        };
+        Ok(Ingest::new(appender, hasher, offset, None))
+    }
+
+    /// Says what a failed opening means. Fewer bytes than were acknowledged (a file lost with its
+    /// disk's cache) can never be continued: the session is closed, so that the client starts anew.
+    async fn lost_bytes(&self, row: &UploadRow, reason: String) -> Error {
+        let (id, offset) = (row.id.clone(), row.offset);
+        let have = self
+            .blocking(move |store| Ok(store.read_upload(&id)?.metadata().map(|file| file.len())))
+            .await;
+        match have {
+            Ok(Ok(have)) if have >= offset => Error::Unavailable { reason },
+            Ok(Err(_)) | Err(Error::StorageFull) => Error::Unavailable { reason },
+            Ok(Ok(_)) | Err(_) => {
+                tracing::warn!(upload = %row.id, offset, "upload lost acknowledged bytes and is closed");
+                match self.metadata.delete_upload(&row.id).await {
+                    Ok(_) => Error::UploadUnknown,
+                    Err(error) => error.into(),
+                }
+            }
+        }
+    }
+
+    async fn acknowledge(
+        &self,
+        row: UploadRow,
+        checkpoint: &Checkpoint,
+    ) -> Result<UploadRow, Error> {
+        let hash_state = Some(checkpoint.hasher.save());
+        let store_state = checkpoint.state.as_bytes().to_vec();
+        let outcome = self
+            .metadata
+            .advance_upload(Advance {
+                id: row.id.clone(),
+                expected_revision: row.revision,
+                offset: checkpoint.offset,
+                hash_state: hash_state.clone(),
+                store_state: store_state.clone(),
+            })
+            .await?;
+        match outcome {
+            AdvanceOutcome::Advanced { revision } => Ok(UploadRow {
+                offset: checkpoint.offset,
+                revision,
+                hash_state,
+                store_state,
+                ..row
+            }),
+            AdvanceOutcome::Lost => match self.metadata.upload(&row.id).await? {
+                Some(now) => Err(Error::OffsetConflict { offset: now.offset }),
+                None => Err(Error::UploadUnknown),
+            },
+        }
+    }
+
+    /// Returns the digest of the upload; costs a re-read when it was hashed with another algorithm.
+    pub(super) async fn digest_of(
+        &self,
+        id: &UploadId,
+        checkpoint: &Checkpoint,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Error> {
+        if checkpoint.hasher.algorithm() == algorithm {
+            return Ok(checkpoint.hasher.clone().finish());
+        }
+        Ok(self
+            .rehash(id, checkpoint.offset, algorithm)
+            .await?
+            .finish())
+    }
+
+    async fn rehash(
+        &self,
+        id: &UploadId,
+        length: u64,
+        algorithm: Algorithm,
+    ) -> Result<Hasher, Error> {
+        let id = id.clone();
+        let hashed = self
+            .blocking(move |store| {
+                let mut file = store.read_upload(&id)?.take(length);
+                Ok(hash_file(&mut file, algorithm))
+            })
+            .await?;
+        match hashed {
+            Ok(hasher) if hasher.hashed() == length => Ok(hasher),
+            Ok(_) => Err(Error::Unavailable {
+                reason: "upload file is shorter than acknowledged".to_owned(),
+            }),
+            Err(error) => Err(Error::Unavailable {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+fn expect_offset(row: &UploadRow, expected: Option<u64>) -> Result<(), Error> {
+    match expected {
+        Some(expected) if expected != row.offset => {
+            Err(Error::OffsetConflict { offset: row.offset })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What a request brought that is worth keeping.
+enum Taken {
+    All,
+    Part,
+    UntilBroken(Error),
+}
+
+/// Tells whether the bytes taken are kept: they are when the connection broke, not when the length was
+/// a lie or the storage failed.
+fn kept_after(drained: Result<Drained, Error>) -> Result<Taken, Error> {
+    match drained {
+        Ok(Drained::End) => Ok(Taken::All),
+        Ok(Drained::Budget) => Ok(Taken::Part),
+        Err(broken @ Error::BodyBroken { .. }) => Ok(Taken::UntilBroken(broken)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes at most `budget` bytes of the piece; refuses one that is longer or shorter than announced.
+async fn drain_piece(
+    ingest: &mut Ingest,
+    piece: &mut Piece,
+    start: u64,
+    budget: u64,
+) -> Result<Drained, Error> {
+    let drained = ingest.drain(&mut piece.body, budget).await?;
+    if let Some(stated) = piece.length {
+        let received = ingest.accepted() - start;
+        if received > stated || (drained == Drained::End && received < stated) {
+            return Err(Error::LengthMismatch { stated, received });
+        }
+        if drained == Drained::Budget {
+            piece.length = Some(stated - received);
+        }
+    }
+    Ok(drained)
+}
+
+pub(super) fn fresh_id() -> UploadId {
+    // Version 4, from the operating system's generator: an upload's id grants access to it.
+    UploadId::parse(&uuid::Uuid::new_v4().to_string())
+        .expect("a UUID prints in the form UploadId parses, because both are the canonical one")
+}
+
+fn hash_file(file: &mut impl Read, algorithm: Algorithm) -> std::io::Result<Hasher> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}

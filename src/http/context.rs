@@ -1,0 +1,35 @@
+//! What every handler works with: the registry and the few settings that shape answers.
+
+use std::sync::Arc;
+
+use hyper::header::{HeaderName, HeaderValue};
+use url::Url;
+
+use crate::registry::Registry;
+
+/// Settings that shape answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `http.host`: the base of absolute URLs, instead of what the request says.
+    pub host: Option<Url>,
+    /// `http.prefix`: the path before `/v2/`; begins and ends with `/`.
+    pub prefix: String,
+    /// `http.relativeurls`: `Location` without scheme and host.
+    pub relative_urls: bool,
+    /// `http.headers`: added to every answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `http.limits.manifestsize`, in bytes.
+    pub manifest_limit: u64,
+    /// `catalog.maxentries`: the most entries one may ask for.
+    pub catalog_most: u64,
+    /// Whether requests are logged to standard output.
+    pub access_log: bool,
+}
+
+/// The registry and the settings, shared by every request.
+pub struct Context {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// The settings.
+    pub settings: Settings,
+}

@@ -1,0 +1,17 @@
+//! HTTP: what comes in on the socket becomes a parsed, admitted request for `registry`, and what comes
+//! out becomes a status and headers. Nothing here touches stored bytes, the database or upstreams.
+
+mod access_log;
+mod base_url;
+mod context;
+mod error;
+#[cfg(test)]
+mod error_table;
+mod gate;
+mod respond;
+mod root;
+pub mod server;
+mod v2;
+
+pub use context::{Context, Settings};
+pub use root::handler;

@@ -1,0 +1,117 @@
+//! Blobs: GET with ranges, HEAD, DELETE. Whether a blob is stored or still arriving shows only in its
+//! headers.
+
+use hyper::StatusCode;
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue,
+    IF_RANGE, RANGE,
+};
+use oci::{BlobAction, Digest, ErrorCode, RangeOutcome, media_type};
+use serde_json::json;
+
+use super::conditional::{is_known, set_etag};
+use super::router::Call;
+use crate::http::error::Failure;
+use crate::http::respond::{self, DIGEST, Response};
+use crate::registry::{BlobAnswer, Resolved, delete_blob, head_blob, pull_blob};
+
+pub(super) async fn answer(
+    call: &Call,
+    at: &Resolved,
+    digest: &Digest,
+    action: BlobAction,
+) -> Result<Response, Failure> {
+    match action {
+        BlobAction::Get => get(call, at, digest).await,
+        BlobAction::Head => head(call, at, digest).await,
+        BlobAction::Delete => {
+            delete_blob(&call.context.registry, &call.caller, at, digest).await?;
+            Ok(respond::empty(StatusCode::ACCEPTED))
+        }
+    }
+}
+
+async fn get(call: &Call, at: &Resolved, digest: &Digest) -> Result<Response, Failure> {
+    let found = pull_blob(&call.context.registry, &call.caller, at, digest).await?;
+    let cache = found.cache.clone();
+    let mut response = if is_known(&call.headers, digest) {
+        respond::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        content(call, digest, found)
+    };
+    describe(&mut response, digest);
+    let namespace = at.namespace.as_deref();
+    respond::tell_cache(&mut response, cache.as_ref(), None, namespace);
+    Ok(response)
+}
+
+fn content(call: &Call, digest: &Digest, found: BlobAnswer) -> Response {
+    let Some(size) = found.size else {
+        return typed(respond::stream(StatusCode::OK, found.read_whole()));
+    };
+    match oci::resolve_range(wanted_range(call, digest), size) {
+        RangeOutcome::Whole => {
+            let mut response = typed(respond::stream(StatusCode::OK, found.read_whole()));
+            respond::set_number(&mut response, CONTENT_LENGTH, size);
+            response
+        }
+        RangeOutcome::Partial(part) => {
+            let length = part.end_inclusive - part.start + 1;
+            let bytes = found.read_part(part.start..part.end_inclusive + 1);
+            let mut response = typed(respond::stream(StatusCode::PARTIAL_CONTENT, bytes));
+            let range = format!("bytes {}-{}/{size}", part.start, part.end_inclusive);
+            respond::set(&mut response, CONTENT_RANGE, &range);
+            respond::set_number(&mut response, CONTENT_LENGTH, length);
+            response
+        }
+        RangeOutcome::Unsatisfiable => unsatisfiable(size),
+    }
+}
+
+/// Returns the `Range` to obey. `If-Range` with another tag asks for the whole (RFC 9110 section
+/// 13.1.5).
+fn wanted_range<'a>(call: &'a Call, digest: &Digest) -> Option<&'a str> {
+    let range = call.header(RANGE.as_str())?;
+    match call.header(IF_RANGE.as_str()) {
+        Some(tag) if tag.trim_matches('"') != digest.to_string() => None,
+        Some(_) | None => Some(range),
+    }
+}
+
+fn unsatisfiable(size: u64) -> Response {
+    let message = format!("range lies outside the blob's {size} bytes");
+    let body = json!({"errors": [{"code": ErrorCode::RangeInvalid.as_str(), "message": message}]});
+    let mut response = respond::json(StatusCode::RANGE_NOT_SATISFIABLE, "application/json", &body);
+    respond::set(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
+    response
+}
+
+async fn head(call: &Call, at: &Resolved, digest: &Digest) -> Result<Response, Failure> {
+    let size = head_blob(&call.context.registry, &call.caller, at, digest).await?;
+    let mut response = typed(respond::empty(StatusCode::OK));
+    match size {
+        Some(size) => respond::set_number(&mut response, CONTENT_LENGTH, size),
+        None => {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+    }
+    describe(&mut response, digest);
+    respond::tell_cache(&mut response, None, None, at.namespace.as_deref());
+    Ok(response)
+}
+
+fn typed(mut response: Response) -> Response {
+    respond::set(&mut response, CONTENT_TYPE, media_type::OCTET_STREAM);
+    response
+}
+
+fn describe(response: &mut Response, digest: &Digest) {
+    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        return;
+    }
+    respond::set(response, DIGEST, &digest.to_string());
+    set_etag(response, digest);
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=31536000"));
+}

@@ -1,0 +1,129 @@
+//! From route to handler: parse once, pass the gate, call.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+use oci::{Route, RouteError};
+
+use super::{blobs, lists, manifests, referrers, uploads};
+use crate::auth::Caller;
+use crate::http::base_url::base_url;
+use crate::http::context::Context;
+use crate::http::error::Failure;
+use crate::http::gate::{self, Admitted};
+use crate::http::respond::{self, Response};
+use crate::http::server::{PeerInfo, RequestBody};
+use crate::registry::Resolved;
+
+/// An admitted request, as handlers get it.
+pub(super) struct Call {
+    /// The registry and the settings.
+    pub context: Arc<Context>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    peer: IpAddr,
+}
+
+impl Call {
+    /// Returns the URL of `route` as clients see it.
+    pub(super) fn url(&self, route: &Route) -> String {
+        let base = base_url(&self.context.settings, &self.headers, self.peer);
+        self.with_prefix(&base, route)
+    }
+
+    /// Returns the URL of `route` without scheme and host, for `Link`.
+    pub(super) fn relative_url(&self, route: &Route) -> String {
+        self.with_prefix("", route)
+    }
+
+    fn with_prefix(&self, base: &str, route: &Route) -> String {
+        let prefix = self.context.settings.prefix.trim_end_matches('/');
+        format!("{base}{prefix}{}", route.path_and_query())
+    }
+
+    /// Returns a header's text, if it is there and is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Answers the request for `path`, which begins with `/`.
+pub(in crate::http) async fn answer(
+    context: &Arc<Context>,
+    path: &str,
+    parts: Parts,
+    body: RequestBody,
+    peer: PeerInfo,
+) -> Result<Response, Failure> {
+    let query = parts.uri.query();
+    let route = match Route::parse(parts.method.as_str(), path, query) {
+        Ok(route) => route,
+        Err(RouteError::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
+            let mut response = respond::empty(StatusCode::OK);
+            respond::set(&mut response, hyper::header::ALLOW, allow);
+            return Ok(response);
+        }
+        Err(error) => return Err(Failure::Route(error)),
+    };
+    let namespace = query.and_then(namespace);
+    let peer = peer.addr.ip();
+    let admitted = gate::admit(context, &route, namespace.as_deref(), peer).await?;
+    let Admitted {
+        caller,
+        at,
+        mount_from,
+    } = admitted;
+    let call = Call {
+        context: Arc::clone(context),
+        caller,
+        headers: parts.headers,
+        peer,
+    };
+    match (route, at) {
+        (Route::Base, _) => Ok(respond::bytes(
+            StatusCode::OK,
+            "application/json",
+            bytes::Bytes::from_static(b"{}"),
+        )),
+        (Route::Catalog(page), _) => lists::catalog(&call, &page).await,
+        (route, Some(at)) => answer_at(call, body, route, at, mount_from).await,
+        (_, None) => Err(Failure::Route(RouteError::NotFound)),
+    }
+}
+
+async fn answer_at(
+    call: Call,
+    body: RequestBody,
+    route: Route,
+    at: Resolved,
+    mount_from: Option<Resolved>,
+) -> Result<Response, Failure> {
+    match route {
+        Route::Tags { page, .. } => lists::tags(&call, &at, &page).await,
+        Route::Manifest {
+            reference, action, ..
+        } => manifests::answer(&call, body, &at, &reference, action).await,
+        Route::Blob { digest, action, .. } => blobs::answer(&call, &at, &digest, action).await,
+        Route::UploadStart { start, .. } => uploads::start(call, body, at, start, mount_from).await,
+        Route::Upload { id, action, .. } => uploads::answer(call, body, at, id, action).await,
+        Route::Referrers {
+            digest,
+            artifact_type,
+            page,
+            ..
+        } => referrers::answer(&call, &at, &digest, artifact_type, &page).await,
+        Route::Base | Route::Catalog(_) => Err(Failure::Route(RouteError::NotFound)),
+    }
+}
+
+/// Returns the first `ns=` of a query.
+fn namespace(query: &str) -> Option<String> {
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "ns")
+        .map(|(_, value)| value.into_owned())
+        .filter(|value| !value.is_empty())
+}

@@ -1,0 +1,233 @@
+//! A blob of a mirrored repository: stored, arriving, or to be fetched. A broken upstream body is
+//! resumed with Range; a body that does not hash to its digest is never stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::Digest;
+
+use super::error::{Error, Trouble};
+use super::inflight::{FetchKey, Follower, Lead};
+use super::remotes::{Mirror, Target};
+use crate::content::{self, ByteStream, Content, Fill, StoredBlob};
+use crate::upstream;
+
+/// Attempts that may bring nothing before a broken body is given up.
+const FRUITLESS_ATTEMPTS: u32 = 5;
+
+/// The wait before the first of them; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Where a mirrored blob was found.
+pub enum BlobFound {
+    /// Whole and stored here.
+    Stored(StoredBlob),
+    /// On its way.
+    Arriving {
+        /// The reader.
+        follower: Follower,
+        /// The size in bytes, if the upstream told it.
+        total: Option<u64>,
+    },
+}
+
+impl Mirror {
+    /// Returns the blob `digest` of `target`, fetching it if it is not stored.
+    ///
+    /// # Errors
+    /// The upstream's answer, or storage errors.
+    pub async fn blob(&self, target: &Target, digest: &Digest) -> Result<BlobFound, Error> {
+        if let Some(stored) = self.stored_blob(target, digest).await? {
+            return Ok(BlobFound::Stored(stored));
+        }
+        let key = fetch_key(target, digest);
+        let (content, fetched) = (Arc::clone(&self.content), target.clone());
+        let digest = *digest;
+        let mut follower = self.inflight.join_or_lead(key, |lead| async move {
+            fetch(&content, &fetched, &digest, &lead).await
+        });
+        match follower.started().await {
+            Ok(total) => Ok(BlobFound::Arriving { follower, total }),
+            Err(error) => Err(shared(&error)),
+        }
+    }
+
+    /// Returns the size in bytes of the blob `digest` of `target`, from here or from the upstream's
+    /// HEAD; `None` when the upstream does not say.
+    ///
+    /// # Errors
+    /// The upstream's answer, or storage errors.
+    pub async fn blob_size(&self, target: &Target, digest: &Digest) -> Result<Option<u64>, Error> {
+        if let Some(stored) = self.stored_blob(target, digest).await? {
+            return Ok(Some(stored.size()));
+        }
+        if let Some(mut follower) = self.inflight.join(&fetch_key(target, digest)) {
+            return follower.started().await.map_err(|error| shared(&error));
+        }
+        let head = target.remote.client.head_blob(&target.path, digest).await;
+        Ok(head.map_err(|error| trouble(target, error))?.size)
+    }
+
+    /// Returns the blob if its bytes are here and it is known to belong to the repository. Bytes that
+    /// another repository brought are shared only after the upstream said that they belong here.
+    async fn stored_blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<Option<StoredBlob>, Error> {
+        let repository = &target.repository;
+        if let Some(stored) = self.content.mirrored_blob(repository, digest).await? {
+            return Ok(Some(stored));
+        }
+        if !self.content.has_bytes(digest).await? {
+            return Ok(None);
+        }
+        let head = target.remote.client.head_blob(&target.path, digest).await;
+        head.map_err(|error| trouble(target, error))?;
+        Ok(self.content.adopt_blob(repository, digest).await?)
+    }
+}
+
+fn fetch_key(target: &Target, digest: &Digest) -> FetchKey {
+    FetchKey {
+        upstream: target.remote.settings.name.clone(),
+        repository: target.repository.clone(),
+        digest: *digest,
+    }
+}
+
+/// Fetches the blob into the store; runs as a task of its own.
+async fn fetch(
+    content: &Content,
+    target: &Target,
+    digest: &Digest,
+    lead: &Lead,
+) -> Result<(), Error> {
+    let body = target.remote.client.get_blob(&target.path, digest, 0).await;
+    let body = body.map_err(|error| trouble(target, error))?;
+    let total = body.total;
+    let teller = lead.clone();
+    let (mut fill, file) = content
+        .begin_fill(
+            &target.repository,
+            digest,
+            Arc::new(move |written| teller.written(written)),
+        )
+        .await?;
+    lead.arriving(total, file.clone());
+    if let Err(error) = receive(target, digest, body, &mut fill, total).await {
+        content.abandon_fill(fill).await;
+        tracing::warn!(upstream = %target.remote.settings.name, repository = %target.repository, %digest, %error, "could not fetch a blob");
+        return Err(error);
+    }
+    let upstream = &target.remote.settings.name;
+    match content.commit_fill(fill, upstream).await {
+        Ok(size) => {
+            lead.whole(size, file);
+            Ok(())
+        }
+        Err(content::Error::DigestMismatch { stated, actual }) => {
+            tracing::error!(upstream, repository = %target.repository, %stated, %actual, "upstream sent other content than asked for");
+            Err(protocol(
+                target,
+                format!("sent content with digest {actual} for {stated}"),
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes the whole body into `fill`, asking again from where a broken one stopped.
+async fn receive(
+    target: &Target,
+    digest: &Digest,
+    body: upstream::BlobBody,
+    fill: &mut Fill,
+    total: Option<u64>,
+) -> Result<(), Error> {
+    let mut body = Some(body);
+    let mut fruitless = 0;
+    loop {
+        let before = fill.accepted();
+        let cause = match body.take() {
+            Some(body) => match fill.take(bytes_of(body, before)).await {
+                Ok(()) if total.is_none_or(|total| fill.accepted() == total) => return Ok(()),
+                Ok(()) => format!("sent {} of {total:?} bytes", fill.accepted()),
+                Err(content::Error::BodyBroken { reason }) => reason,
+                Err(error) => return Err(error.into()),
+            },
+            None => "no answer".to_owned(),
+        };
+        if total.is_some_and(|total| fill.accepted() > total) {
+            return Err(protocol(
+                target,
+                "sent more bytes than announced".to_owned(),
+            ));
+        }
+        fruitless = if fill.accepted() > before {
+            0
+        } else {
+            fruitless + 1
+        };
+        if fruitless >= FRUITLESS_ATTEMPTS {
+            let error = upstream::Error::Unavailable { reason: cause };
+            return Err(trouble(target, error));
+        }
+        tracing::debug!(upstream = %target.remote.settings.name, %digest, at = fill.accepted(), cause, "resuming a broken body");
+        tokio::time::sleep(FIRST_WAIT * 2_u32.pow(fruitless)).await;
+        let client = &target.remote.client;
+        match client.get_blob(&target.path, digest, fill.accepted()).await {
+            Ok(again) if again.start <= fill.accepted() => body = Some(again),
+            Ok(_) => return Err(protocol(target, "answered another range".to_owned())),
+            Err(error) if error.is_trouble() => body = None,
+            Err(error) => return Err(trouble(target, error)),
+        }
+    }
+}
+
+/// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range.
+fn bytes_of(body: upstream::BlobBody, from: u64) -> ByteStream {
+    let skip = from.saturating_sub(body.start);
+    Box::pin(futures_util::stream::try_unfold(
+        (body, skip),
+        |(mut body, mut skip)| async move {
+            loop {
+                let Some(mut chunk): Option<Bytes> =
+                    body.chunk().await.map_err(std::io::Error::other)?
+                else {
+                    return Ok(None);
+                };
+                let cut = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+                let rest = chunk.split_off(cut);
+                skip -= cut as u64;
+                if !rest.is_empty() {
+                    return Ok(Some((rest, (body, skip))));
+                }
+            }
+        },
+    ))
+}
+
+pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
+    Error::Upstream(Trouble {
+        upstream: target.remote.settings.name.clone(),
+        error,
+    })
+}
+
+pub(super) fn protocol(target: &Target, reason: String) -> Error {
+    trouble(target, upstream::Error::Protocol { reason })
+}
+
+/// Returns a follower's own copy of what its leader met.
+fn shared(error: &Error) -> Error {
+    match error {
+        Error::Upstream(trouble) => Error::Upstream(trouble.clone()),
+        Error::Content(content::Error::StorageFull) => Error::Content(content::Error::StorageFull),
+        Error::Content(other) => Error::Content(content::Error::Unavailable {
+            reason: other.to_string(),
+        }),
+        Error::Unknown => Error::Unknown,
+    }
+}

@@ -1,0 +1,28 @@
+//! Why a mirrored pull cannot be answered. The upstream's own answer is kept, so that the client is
+//! told the truth; only the upstream's configured name is ever shown.
+
+use crate::{content, upstream};
+
+/// A failed pull through a mirror.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The upstream's refusal or trouble.
+    #[error(transparent)]
+    Upstream(#[from] Trouble),
+    /// Storing or reading here failed.
+    #[error(transparent)]
+    Content(#[from] content::Error),
+    /// This server may not ask the upstream for this, and does not have it.
+    #[error("unknown here")]
+    Unknown,
+}
+
+/// What an upstream said, and which one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{upstream}: {error}")]
+pub struct Trouble {
+    /// The configured name of the upstream.
+    pub upstream: String,
+    /// What it said.
+    pub error: upstream::Error,
+}

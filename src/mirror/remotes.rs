@@ -1,0 +1,137 @@
+//! The configured upstreams and which one a name belongs to. A closed list: nothing a client sends is
+//! ever dialled.
+
+use std::sync::Arc;
+
+use oci::RepositoryName;
+
+use super::inflight::Inflight;
+use super::manifest::LastFailure;
+use super::noted_tags::NotedTags;
+use crate::config;
+use crate::content::{Content, Turns};
+use crate::upstream;
+
+/// One configured upstream.
+pub struct Remote {
+    /// Its configuration.
+    pub settings: config::Mirror,
+    pub(super) client: upstream::Client,
+}
+
+/// A repository as an upstream knows it and as it is stored here.
+#[derive(Clone)]
+pub struct Target {
+    /// The upstream.
+    pub remote: Arc<Remote>,
+    /// The repository's name there.
+    pub path: RepositoryName,
+    /// The repository's name here.
+    pub repository: RepositoryName,
+}
+
+/// The mirror room's long-lived part.
+pub struct Mirror {
+    pub(super) content: Arc<Content>,
+    remotes: Vec<Arc<Remote>>,
+    default: Option<usize>,
+    proxy_only: bool,
+    pub(super) inflight: Inflight,
+    pub(super) turns: Turns<String, Option<LastFailure>>,
+    pub(super) noted: NotedTags,
+    pub(super) manifest_limit: u64,
+}
+
+impl Mirror {
+    /// Returns the mirrors of `config`; no upstream is contacted.
+    ///
+    /// # Errors
+    /// When a client cannot be built for one, for example for want of a usable certificate store.
+    pub fn new(
+        config: &config::Mirrors,
+        content: Arc<Content>,
+        manifest_limit: u64,
+    ) -> Result<Self, upstream::BuildError> {
+        let mut remotes = Vec::new();
+        for settings in &config.upstreams {
+            remotes.push(Arc::new(Remote {
+                client: upstream::Client::new(settings)?,
+                settings: settings.clone(),
+            }));
+        }
+        Ok(Self {
+            default: remotes.iter().position(|remote| remote.settings.default),
+            remotes,
+            proxy_only: config.proxy_only,
+            content,
+            inflight: Inflight::default(),
+            turns: Turns::default(),
+            noted: NotedTags::default(),
+            manifest_limit,
+        })
+    }
+
+    /// Tells whether there is no upstream at all.
+    pub fn is_empty(&self) -> bool {
+        self.remotes.is_empty()
+    }
+
+    /// Tells whether this is Distribution's read-only mirror of one upstream under plain names.
+    pub fn proxy_only(&self) -> bool {
+        self.proxy_only
+    }
+
+    /// Returns the upstream whose configured name is `name`.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Remote>> {
+        self.remotes
+            .iter()
+            .find(|remote| remote.settings.name == name)
+    }
+
+    /// Returns the upstream that answers names which belong to no other.
+    pub fn default_remote(&self) -> Option<&Arc<Remote>> {
+        self.default.map(|index| &self.remotes[index])
+    }
+
+    /// Returns the mirrored repository of `remote` that a client calls `path` there, stored below the
+    /// upstream's name; `None` when the whole name is too long to be stored.
+    pub fn target(remote: &Arc<Remote>, path: &RepositoryName) -> Option<Target> {
+        let path = remote.canonical(path)?;
+        let repository = RepositoryName::join(&remote.settings.name, &path).ok()?;
+        Some(Target {
+            remote: Arc::clone(remote),
+            path,
+            repository,
+        })
+    }
+
+    /// Returns the mirrored repository stored under its plain name, as Distribution's proxy does.
+    pub fn plain_target(remote: &Arc<Remote>, name: &RepositoryName) -> Option<Target> {
+        let path = remote.canonical(name)?;
+        Some(Target {
+            remote: Arc::clone(remote),
+            repository: path.clone(),
+            path,
+        })
+    }
+}
+
+impl Remote {
+    /// Returns the name the upstream itself uses: Docker Hub keeps single names under `library/`.
+    fn canonical(&self, path: &RepositoryName) -> Option<RepositoryName> {
+        if self.is_docker_hub() && path.components().count() == 1 {
+            return RepositoryName::join("library", path).ok();
+        }
+        Some(path.clone())
+    }
+
+    fn is_docker_hub(&self) -> bool {
+        self.settings.name == "docker.io"
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.path, self.remote.settings.name)
+    }
+}

@@ -1,0 +1,5 @@
+//! Pure decisions: facts in, verdict out. Nothing here may do I/O or ask what time it is; the time is
+//! an argument.
+
+pub mod freshness;
+pub mod negotiation;

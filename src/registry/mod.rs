@@ -1,0 +1,32 @@
+//! One file per thing a user can do with the registry. Knows callers, repositories and upstreams, and
+//! keeps to the order resolve, decide, do; never HTTP, status codes, file paths or SQL.
+
+mod catalog;
+mod delete;
+mod error;
+mod mount_blob;
+mod pull_blob;
+mod pull_manifest;
+mod push_blob;
+mod push_manifest;
+mod referrers;
+mod resolve;
+mod service;
+mod tags;
+
+pub use catalog::{CatalogPage, catalog};
+pub use delete::{delete_blob, delete_manifest};
+pub use error::Error;
+pub use mount_blob::mount_blob;
+pub use pull_blob::{BlobAnswer, head_blob, pull_blob};
+pub use pull_manifest::{ManifestAnswer, ManifestRequest, pull_manifest};
+pub use push_blob::{append, cancel, finish, push_whole, start_upload, status};
+pub use push_manifest::{NewPush, PushedManifest, push_manifest};
+pub use referrers::{ReferrersAnswer, ReferrersPage, referrers};
+pub use resolve::{Intent, Place, Resolved, Rule, resolve};
+pub use service::{Registry, Rules};
+pub use tags::{TagsAnswer, tags};
+
+pub use crate::content::{ByteStream, Piece, Upload};
+pub use crate::mirror::{CacheState, ManifestWanted, UpstreamError};
+pub use crate::policy::negotiation::Accepted;

@@ -1,0 +1,72 @@
+//! Mounting a blob from another repository instead of uploading it. A miss is not an error: the
+//! client uploads then, and learns nothing about the other repository.
+
+use oci::{Digest, RepositoryName};
+
+use super::error::Error;
+use super::resolve::Resolved;
+use super::service::Registry;
+use crate::auth::{Caller, authorize};
+
+/// Makes the blob `digest` of `from` (or, without `from`, of any repository that `caller` may pull)
+/// part of `at`. Returns whether it was found.
+///
+/// # Errors
+/// [`Error::Mirrored`], [`Error::Shadows`], [`Error::ReadOnly`], storage errors.
+pub async fn mount_blob(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    digest: &Digest,
+    from: Option<&Resolved>,
+) -> Result<bool, Error> {
+    registry.refuse_unless_writable(at)?;
+    registry.refuse_shadowing(at).await?;
+    let sources = match from {
+        Some(from) => vec![from.repository.clone()],
+        None => {
+            let holders = registry
+                .metadata()
+                .find_mount_source(digest, &at.repository)
+                .await?;
+            holders
+                .into_iter()
+                .filter(|name| may_pull(caller, name))
+                .collect()
+        }
+    };
+    for source in sources {
+        if mount(registry, caller, at, digest, source).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn mount(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    digest: &Digest,
+    source: RepositoryName,
+) -> Result<bool, Error> {
+    let outcome = registry
+        .metadata()
+        .mount_blob(metadata::Mount {
+            from: source,
+            to: at.repository.clone(),
+            digest: *digest,
+            by: caller.principal.as_str().to_owned(),
+            lease_micros: i64::try_from(registry.rules.lease.as_micros()).unwrap_or(i64::MAX),
+        })
+        .await?;
+    match outcome {
+        metadata::MountOutcome::Mounted { .. } => Ok(true),
+        metadata::MountOutcome::NotFound => Ok(false),
+    }
+}
+
+fn may_pull(caller: &Caller, name: &RepositoryName) -> bool {
+    let wanted = [(oci::Resource::Repository(name.clone()), oci::Action::Pull)];
+    authorize(caller, &wanted)
+}

@@ -1,0 +1,146 @@
+//! Pulling a blob, and asking whether it exists. A stored blob and one that is still arriving answer
+//! alike; "exists" protects the digest first.
+
+use std::ops::Range;
+
+use oci::Digest;
+
+use super::error::{Error, content_error, mirror_error};
+use super::resolve::{Place, Resolved, Rule};
+use super::service::Registry;
+use crate::auth::Caller;
+use crate::content::{self, ByteStream, StoredBlob};
+use crate::mirror::{BlobFound, CacheState, Follower, Target};
+
+/// A blob to answer with.
+pub struct BlobAnswer {
+    /// Its size in bytes, if it is known.
+    pub size: Option<u64>,
+    /// How a mirrored one came about.
+    pub cache: Option<CacheState>,
+    source: Source,
+}
+
+enum Source {
+    Stored(StoredBlob),
+    Arriving(Follower),
+}
+
+impl BlobAnswer {
+    /// Returns all bytes.
+    pub fn read_whole(self) -> ByteStream {
+        match self.source {
+            Source::Stored(blob) => blob.read(0..blob.size()),
+            Source::Arriving(follower) => follower.read_whole(),
+        }
+    }
+
+    /// Returns the bytes of `range`, which must lie within the size.
+    pub fn read_part(self, range: Range<u64>) -> ByteStream {
+        match (self.source, self.size) {
+            (Source::Stored(blob), _) => blob.read(range),
+            // A part that is the whole is held back like the whole.
+            (Source::Arriving(follower), Some(size)) if range == (0..size) => follower.read_whole(),
+            (Source::Arriving(follower), _) => follower.read_part(range),
+        }
+    }
+
+    fn stored(blob: StoredBlob, cache: Option<CacheState>) -> Self {
+        Self {
+            size: Some(blob.size()),
+            cache,
+            source: Source::Stored(blob),
+        }
+    }
+}
+
+/// Returns the blob `digest` of `at`.
+///
+/// # Errors
+/// [`Error::BlobUnknown`], [`Error::Damaged`], the upstream's answer, storage errors.
+pub async fn pull_blob(
+    registry: &Registry,
+    _caller: &Caller,
+    at: &Resolved,
+    digest: &Digest,
+) -> Result<BlobAnswer, Error> {
+    let Some(target) = mirror_to_ask(registry, at, digest).await? else {
+        let found = registry.content.find_blob(&at.asked, digest).await;
+        let found = found.map_err(|error| content_error(error, &at.asked, None))?;
+        return found
+            .map(|blob| BlobAnswer::stored(blob, None))
+            .ok_or_else(|| unknown(at, digest));
+    };
+    let found = registry.mirror.blob(target, digest).await;
+    match found.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)))? {
+        BlobFound::Stored(blob) => Ok(BlobAnswer::stored(blob, Some(CacheState::Hit))),
+        BlobFound::Arriving { follower, total } => Ok(BlobAnswer {
+            size: total,
+            cache: Some(CacheState::Miss),
+            source: Source::Arriving(follower),
+        }),
+    }
+}
+
+/// Returns the size in bytes of the blob `digest` of `at`, if it is known, and protects the blob for a
+/// caller who may skip its upload because of this answer.
+///
+/// # Errors
+/// As [`pull_blob`].
+pub async fn head_blob(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    digest: &Digest,
+) -> Result<Option<u64>, Error> {
+    if let Some(target) = mirror_to_ask(registry, at, digest).await? {
+        let size = registry.mirror.blob_size(target, digest).await;
+        return size.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)));
+    }
+    let row = registry.metadata().blob(&at.asked, digest).await?;
+    let row = row.ok_or_else(|| unknown(at, digest))?;
+    // "Exists" makes clients skip the upload, so it is only said of a blob that can be served.
+    match registry.content.open_blob(digest, &row).await {
+        Ok(_) => {}
+        // A damaged blob is not there: the push that asks uploads it again and repairs it.
+        Err(content::Error::Damaged { .. }) => return Err(unknown(at, digest)),
+        Err(error) => return Err(content_error(error, &at.asked, None)),
+    }
+    if registry.lease(caller, at, digest, row.lease_until).await? {
+        Ok(Some(row.size))
+    } else {
+        Err(unknown(at, digest))
+    }
+}
+
+/// Returns the upstream to pull from, or none when the blob is local or the upstream must not be
+/// asked: beside pushes a blob request goes there only for a repository that was mirrored from it
+/// before, so that a push neither learns from a stranger's repository nor tells it its digests.
+async fn mirror_to_ask<'a>(
+    registry: &Registry,
+    at: &'a Resolved,
+    digest: &Digest,
+) -> Result<Option<&'a Target>, Error> {
+    let (target, rule) = match &at.place {
+        Place::Local => return Ok(None),
+        Place::Mirror { target, rule } => (target, *rule),
+    };
+    if rule != Rule::Default {
+        return Ok(Some(target));
+    }
+    // Blobs pushed before the first manifest of a name are reachable under it.
+    let pushed = registry.metadata().blob(&at.asked, digest).await?;
+    if pushed.is_some() {
+        return Ok(None);
+    }
+    let mirrored = registry.metadata();
+    let mirrored = mirrored.has_ever_mirrored(&target.repository).await?;
+    Ok(mirrored.then_some(target))
+}
+
+fn unknown(at: &Resolved, digest: &Digest) -> Error {
+    Error::BlobUnknown {
+        name: at.asked.to_string(),
+        digest: *digest,
+    }
+}

@@ -1,0 +1,208 @@
+//! Pulling a manifest, and asking whether it exists. The stored bytes and type are served as they are;
+//! an index answers with a child only for a client that names no index type.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::{Digest, Manifest, Reference, media_type};
+
+use super::error::{Error, content_error, mirror_error};
+use super::resolve::{Place, Resolved, Rule};
+use super::service::Registry;
+use crate::auth::Caller;
+use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Target, UpstreamError};
+use crate::policy::negotiation::Accepted;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ManifestRequest<'a> {
+    /// The tag or digest.
+    pub reference: &'a Reference,
+    /// The bytes, or only the facts.
+    pub wanted: ManifestWanted,
+    /// The types the client named.
+    pub accepted: &'a Accepted,
+}
+
+/// A manifest to answer with.
+#[derive(Debug)]
+pub struct ManifestAnswer {
+    /// Its digest: the one asked for, or the one its tag was pushed by.
+    pub digest: Digest,
+    /// The type it is served with.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its bytes, when they were asked for.
+    pub bytes: Option<Bytes>,
+    /// How a mirrored one came about.
+    pub cache: Option<CacheState>,
+    /// Since when a mirrored one was not confirmed.
+    pub age: Option<Duration>,
+}
+
+/// Returns the manifest of `at` that `request` asks for.
+///
+/// # Errors
+/// [`Error::ManifestUnknown`], [`Error::NameUnknown`], [`Error::Damaged`], the upstream's answer,
+/// storage errors.
+pub async fn pull_manifest(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    request: ManifestRequest<'_>,
+) -> Result<ManifestAnswer, Error> {
+    let ManifestRequest {
+        reference,
+        wanted,
+        accepted,
+    } = request;
+    let answer = one_manifest(registry, caller, at, reference, wanted).await?;
+    let by_tag = matches!(reference, Reference::Tag(_));
+    let mismatch = accepted.names_others_only(&answer.media_type);
+    if !by_tag || !mismatch || !media_type::is_index(&answer.media_type) {
+        return Ok(answer);
+    }
+    let index = match &answer.bytes {
+        Some(bytes) => bytes.clone(),
+        None => {
+            let by_digest = Reference::Digest(answer.digest);
+            let whole = one_manifest(registry, caller, at, &by_digest, ManifestWanted::Bytes);
+            whole.await?.bytes.unwrap_or_default()
+        }
+    };
+    let Ok(index) = Manifest::parse(&index, Some(&answer.media_type)) else {
+        return Ok(answer);
+    };
+    let Some(child) = accepted.fitting_child(&index) else {
+        return Ok(answer);
+    };
+    let child = Reference::Digest(child.digest);
+    match one_manifest(registry, caller, at, &child, wanted).await {
+        // How fresh the tag is decides how fresh the answer is.
+        Ok(found) => Ok(ManifestAnswer {
+            cache: answer.cache,
+            age: answer.age,
+            ..found
+        }),
+        Err(_) => Ok(answer),
+    }
+}
+
+async fn one_manifest(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    reference: &Reference,
+    wanted: ManifestWanted,
+) -> Result<ManifestAnswer, Error> {
+    match &at.place {
+        Place::Local => local(registry, caller, at, reference, wanted).await,
+        Place::Mirror { target, rule } => {
+            let found = registry.mirror.manifest(target, reference, wanted).await;
+            match found {
+                Ok(found) => Ok(answer(found)),
+                Err(error) => {
+                    let error = mirror_error(error, &at.asked, || unknown(at, reference));
+                    if *rule == Rule::Default && wanted == ManifestWanted::Facts {
+                        return Err(beside_pushes(registry, target, at, reference, error).await?);
+                    }
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+async fn local(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    reference: &Reference,
+    wanted: ManifestWanted,
+) -> Result<ManifestAnswer, Error> {
+    let Some(row) = registry
+        .metadata()
+        .manifest(&at.repository, reference)
+        .await?
+    else {
+        return Err(if registry.is_local(&at.repository).await? {
+            unknown(at, reference)
+        } else {
+            Error::NameUnknown {
+                name: at.asked.to_string(),
+            }
+        });
+    };
+    let bytes = match wanted {
+        ManifestWanted::Bytes => {
+            let bytes = registry.content.manifest_bytes(&row).await;
+            Some(bytes.map_err(|error| content_error(error, &at.asked, None))?)
+        }
+        ManifestWanted::Facts => {
+            let leased = registry.lease(caller, at, &row.digest, row.lease_until);
+            if !leased.await? {
+                return Err(unknown(at, reference));
+            }
+            None
+        }
+    };
+    Ok(ManifestAnswer {
+        digest: row.digest,
+        media_type: row.media_type,
+        size: row.size,
+        bytes,
+        cache: None,
+        age: None,
+    })
+}
+
+/// Before a push, clients ask for the tag. Where nothing of the name was ever mirrored, an upstream
+/// that refuses or cannot be asked must not stop the push: to the asker the manifest is unknown.
+async fn beside_pushes(
+    registry: &Registry,
+    target: &Target,
+    at: &Resolved,
+    reference: &Reference,
+    error: Error,
+) -> Result<Error, Error> {
+    let Error::Upstream {
+        upstream,
+        error: said,
+    } = &error
+    else {
+        return Ok(error);
+    };
+    let mirrored = registry.metadata();
+    if mirrored.has_ever_mirrored(&target.repository).await? {
+        return Ok(error);
+    }
+    let refused = matches!(said, UpstreamError::Denied { .. }) || said.is_trouble();
+    if !refused {
+        return Ok(error);
+    }
+    tracing::warn!(upstream, error = %said, repository = %at.asked, "answering 404 for an upstream that could not be asked");
+    Ok(Error::UnknownBesideUpstream {
+        name: at.asked.to_string(),
+        reference: reference.to_string(),
+        warning: format!("{upstream}: {said}"),
+    })
+}
+
+fn answer(found: ManifestFound) -> ManifestAnswer {
+    ManifestAnswer {
+        digest: found.digest,
+        media_type: found.media_type,
+        size: found.size,
+        bytes: found.bytes,
+        cache: Some(found.cache),
+        age: found.age,
+    }
+}
+
+fn unknown(at: &Resolved, reference: &Reference) -> Error {
+    Error::ManifestUnknown {
+        name: at.asked.to_string(),
+        reference: reference.to_string(),
+    }
+}
