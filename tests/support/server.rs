@@ -4,12 +4,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use seawall::app::{self, Options, Running};
-use seawall::clock::Clock;
-use seawall::config::Config;
+use seawall::clock::Fake;
+use seawall::config::{self, Config, Environment, Sources};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,7 +26,7 @@ pub(crate) struct TestServer {
     listener: TcpListener,
     settings: Value,
     directory: TempDir,
-    clock: Arc<TestClock>,
+    clock: Arc<Fake>,
     client: Client,
 }
 
@@ -68,7 +67,7 @@ impl TestServer {
         &self.client
     }
 
-    pub(crate) fn clock(&self) -> &TestClock {
+    pub(crate) fn clock(&self) -> &Fake {
         &self.clock
     }
 
@@ -148,7 +147,7 @@ impl Builder {
             listener,
             settings: self.settings,
             directory,
-            clock: Arc::new(TestClock::now()),
+            clock: Arc::new(now()),
             client: Client::new(format!("http://{address}")),
         };
         server.running = Some(server.launch().await);
@@ -157,40 +156,18 @@ impl Builder {
 }
 
 fn load(file: &Path) -> Config {
-    Config::load(file).unwrap_or_else(|error| panic!("the configuration is good: {error}"))
+    let sources = Sources {
+        file: Some(file.to_owned()),
+        ..Sources::default()
+    };
+    config::load(&sources, &Environment::default())
+        .unwrap_or_else(|error| panic!("the configuration is good: {error}"))
+        .config
 }
 
-/// A clock that stands still until the test moves it.
-#[derive(Debug)]
-pub(crate) struct TestClock {
-    wall: AtomicI64,
-    monotonic: AtomicI64,
-}
-
-impl TestClock {
-    fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = since.expect("it is after 1970").as_micros();
-        Self {
-            wall: AtomicI64::new(i64::try_from(micros).expect("it is before 290000")),
-            monotonic: AtomicI64::new(1_000_000),
-        }
-    }
-
-    /// Lets time pass.
-    pub(crate) fn advance(&self, time: Duration) {
-        let micros = i64::try_from(time.as_micros()).expect("stories are short");
-        self.wall.fetch_add(micros, Ordering::SeqCst);
-        self.monotonic.fetch_add(micros, Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn wall_micros(&self) -> i64 {
-        self.wall.load(Ordering::SeqCst)
-    }
-
-    fn monotonic_micros(&self) -> i64 {
-        self.monotonic.load(Ordering::SeqCst)
-    }
+/// A clock that stands at the present until the test moves it.
+fn now() -> Fake {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.expect("it is after 1970").as_micros();
+    Fake::at(i64::try_from(micros).expect("it is before the year 290000"))
 }
