@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Black-box stories: every one starts its own Seawall and talks to it through a real socket.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a story a failed unwrap is a failed check"
+)]
+
+mod config_cli;
+mod delete;
+mod digests;
+mod errors;
+mod manifests;
+mod mirror_blobs;
+mod mirror_lists;
+mod mirror_manifests;
+mod mirror_names;
+mod mount;
+mod pull;
+mod push;
+mod ranges;
+mod referrers;
+mod restart;
+mod support;
+mod tags_catalog;
+mod uploads;
+mod wire;

@@ -1,0 +1,11 @@
+//! What every story stands on: a Seawall of its own, clients, images, and an upstream that misbehaves
+//! on demand. Only `server` touches Seawall's Rust API; the rest speaks HTTP.
+
+pub(crate) mod binary;
+pub(crate) mod client;
+pub(crate) mod gate;
+pub(crate) mod images;
+pub(crate) mod raw;
+pub(crate) mod server;
+pub(crate) mod upstream;
+pub(crate) mod upstream_plan;

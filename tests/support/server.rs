@@ -1,0 +1,173 @@
+//! A Seawall inside the test's process: port 0, a directory of its own, a clock the test moves. This is
+//! the only file that knows Seawall's Rust API; configuration goes in as a user's file would.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use seawall::app::{self, Options, Running};
+use seawall::clock::Fake;
+use seawall::config::{self, Config, Environment, Sources};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::raw::{RawResponse, exact};
+use super::upstream::FakeUpstream;
+
+/// The name stories give the upstream they mirror.
+pub(crate) const UPSTREAM: &str = "upstream.example";
+
+/// A running Seawall; it ends with the test.
+pub(crate) struct TestServer {
+    running: Option<Running>,
+    /// Kept so that a restart finds the same port.
+    listener: TcpListener,
+    settings: Value,
+    directory: TempDir,
+    clock: Arc<Fake>,
+    client: Client,
+}
+
+/// How to start one.
+pub(crate) struct Builder {
+    settings: Value,
+    mirrors: Vec<Value>,
+}
+
+impl TestServer {
+    /// Starts a plain registry without any mirror.
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            settings: json!({
+                "version": "0.1",
+                "log": {"level": "error", "accesslog": {"disabled": true}},
+                "http": {"addr": "127.0.0.1:0"},
+                "storage": {"delete": {"enabled": true}},
+            }),
+            mirrors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = self.listener.local_addr();
+        address.expect("a listening socket has an address")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn clock(&self) -> &Fake {
+        &self.clock
+    }
+
+    /// Returns where the blobs and the database lie.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Asks for a target exactly as written.
+    pub(crate) async fn exact(&self, method: &str, target: &str) -> RawResponse {
+        exact(self.address(), method, target).await
+    }
+
+    /// Stops politely and starts again over the same data, at the same address and time.
+    pub(crate) async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    /// Restarts with other settings.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().await;
+        }
+        change(&mut self.settings);
+        self.running = Some(self.launch().await);
+        self.client = Client::new(self.url(""));
+    }
+
+    async fn launch(&self) -> Running {
+        let file = self.directory.path().join("config.yml");
+        let text = serde_json::to_string_pretty(&self.settings).expect("JSON can be written");
+        std::fs::write(&file, text).expect("the test's own directory can be written");
+        let config = load(&file);
+        let options = Options {
+            clock: self.clock.clone(),
+            listener: Some(self.listener.try_clone().expect("a socket can be shared")),
+        };
+        app::start(config, options)
+            .await
+            .unwrap_or_else(|error| panic!("seawall starts: {error:#}"))
+    }
+}
+
+impl Builder {
+    /// Mirrors an upstream under the name [`UPSTREAM`] as the default one.
+    pub(crate) fn mirror_of(self, upstream: &FakeUpstream) -> Self {
+        self.mirror(json!({
+            "name": UPSTREAM,
+            "endpoints": [upstream.url()],
+            "default": true,
+        }))
+    }
+
+    /// Adds a mirror as the configuration file says it.
+    pub(crate) fn mirror(mut self, mirror: Value) -> Self {
+        self.mirrors.push(mirror);
+        self
+    }
+
+    /// Changes the configuration.
+    pub(crate) fn config(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    pub(crate) async fn start(mut self) -> TestServer {
+        let directory = tempfile::tempdir().expect("the system has room for a directory");
+        let root = directory.path().join("data");
+        self.settings["storage"]["filesystem"] = json!({"rootdirectory": root});
+        if !self.mirrors.is_empty() {
+            self.settings["mirrors"] = Value::Array(self.mirrors);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+        let address = listener.local_addr().expect("a bound socket has one");
+        let mut server = TestServer {
+            running: None,
+            listener,
+            settings: self.settings,
+            directory,
+            clock: Arc::new(now()),
+            client: Client::new(format!("http://{address}")),
+        };
+        server.running = Some(server.launch().await);
+        server
+    }
+}
+
+fn load(file: &Path) -> Config {
+    let sources = Sources {
+        file: Some(file.to_owned()),
+        ..Sources::default()
+    };
+    config::load(&sources, &Environment::default())
+        .unwrap_or_else(|error| panic!("the configuration is good: {error}"))
+        .config
+}
+
+/// A clock that stands at the present until the test moves it.
+fn now() -> Fake {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.expect("it is after 1970").as_micros();
+    Fake::at(i64::try_from(micros).expect("it is before the year 290000"))
+}
