@@ -18,6 +18,7 @@ use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
 use crate::registry::{Registry, Rules};
+use crate::telemetry::AccessLog;
 
 /// What a start takes beside the configuration.
 pub struct Options {
@@ -50,7 +51,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         );
     }
     content::refuse_unimported(&config.storage.rootdirectory)?;
-    let metadata = Metadata::open(&state.database(), options.clock)
+    let clock = options.clock;
+    let metadata = Metadata::open(&state.database(), Arc::clone(&clock))
         .context("cannot open the metadata database in the data directory")?;
     let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
         let root = config.storage.rootdirectory.display();
@@ -85,6 +87,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     let handler = http::handler(Context {
         registry: Arc::new(registry),
         settings: settings(&config)?,
+        access_log: AccessLog::stdout(config.log.accesslog_disabled),
+        clock,
     });
     Ok(Running {
         server: Server::start(listeners, handler, Limits::default())?,
@@ -125,7 +129,6 @@ fn settings(config: &Config) -> anyhow::Result<http::Settings> {
         headers,
         manifest_limit: config.http.limits.manifestsize,
         catalog_most: config.catalog.maxentries,
-        access_log: !config.log.accesslog_disabled,
     })
 }
 

@@ -1,24 +1,8 @@
-//! Logs.
-/// line
-pub struct AccessLine<'a> {
-    /// a
-    pub remote: std::net::IpAddr,
-    /// a
-    pub user: Option<&'a str>,
-    /// a
-    pub method: &'a str,
-    /// a
-    pub uri: &'a str,
-    /// a
-    pub status: u16,
-    /// a
-    pub bytes: Option<u64>,
-    /// a
-    pub referer: Option<&'a str>,
-    /// a
-    pub user_agent: Option<&'a str>,
-}
-impl AccessLine<'_> {
-    /// w
-    pub fn write(&self) {}
-}
+//! What the server tells its operator: log lines on stderr, access lines on stdout.
+//! Everything a client can influence is escaped, so that no line can be forged and no terminal driven.
+
+mod access_log;
+mod log_lines;
+
+pub use access_log::{AccessLine, AccessLog};
+pub use log_lines::{LogLines, init};

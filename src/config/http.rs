@@ -114,14 +114,17 @@ pub(super) fn listen_address(text: &str) -> Result<(), String> {
         Some(Some(v6)) if v6.parse::<std::net::Ipv6Addr>().is_ok() => Ok(()),
         Some(_) => Err(wrong("what stands in brackets is no IPv6 address")),
         None if host.contains(':') => Err(wrong("an IPv6 address stands in brackets")),
-        None if host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) =>
-        {
-            Ok(())
-        }
+        None if host.is_empty() || is_host(host) => Ok(()),
         None => Err(wrong("the host is no name and no IP address")),
     }
+}
+
+fn is_host(text: &str) -> bool {
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    // What a URL cannot name, no client could be pointed at: 999.1.1.1, for one.
+    plain && Url::parse(&format!("http://{text}/")).is_ok()
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -189,6 +192,7 @@ mod tests {
             "[::1:5000",
             "[x]:1",
             "a b:1",
+            "999.1.1.1:1",
             ":70000",
             ":+1",
             "http://x:1",

@@ -30,6 +30,11 @@ struct Walk<'p> {
 
 impl Walk<'_> {
     fn node(&mut self, place: &Place, node: &Node, path: &str) {
+        let what = if path.is_empty() {
+            "the configuration"
+        } else {
+            path
+        };
         match &node.value {
             Value::Map(entries) if place.is_mapping() => {
                 for entry in entries {
@@ -44,19 +49,20 @@ impl Walk<'_> {
                 } else if place.is_mapping() {
                     self.problems.error(
                         &node.origin,
-                        format_args!("{path} is a list; a mapping of keys is expected"),
+                        format_args!("{what} is a list; a mapping of keys is expected"),
                     );
                 }
             }
             Value::Scalar(text) if !text.is_empty() && place.is_mapping() => {
-                let what = if path.is_empty() {
-                    "the configuration"
-                } else {
-                    path
-                };
                 self.problems.error(
                     &node.origin,
                     format_args!("{what} is a single value; a mapping of keys is expected"),
+                );
+            }
+            Value::Scalar(text) if !text.is_empty() && is_list_of_sections(place) => {
+                self.problems.error(
+                    &node.origin,
+                    format_args!("{path} is a single value; a list is expected"),
                 );
             }
             Value::Map(entries) if !entries.is_empty() && place.item.is_some() => {
@@ -156,6 +162,11 @@ impl Walk<'_> {
             );
         }
     }
+}
+
+/// Returns whether a list stands here for which no single value can stand.
+fn is_list_of_sections(place: &Place) -> bool {
+    place.item.as_deref().is_some_and(|item| !item.is_value())
 }
 
 /// Returns whether a section above `path` is refused as a whole and reported there.
@@ -291,7 +302,7 @@ mod tests {
             Unknown::Refuse,
         );
         assert_eq!(
-            errors[0],
+            errors[1],
             "c.yml:3: storage names more than one driver: filesystem, inmemory"
         );
     }
@@ -299,7 +310,7 @@ mod tests {
     #[test]
     fn a_value_where_keys_belong_is_refused_without_printing_it() {
         let (errors, _) = report(
-            "proxy: hunter2\nmirrors: {name: x}\nhttp: [1]\n",
+            "proxy: hunter2\nmirrors: {name: x}\nhttp: [1]\nwarm: x\n",
             Unknown::Refuse,
         );
         assert_eq!(
@@ -308,6 +319,7 @@ mod tests {
                 "c.yml:1: proxy is a single value; a mapping of keys is expected",
                 "c.yml:2: mirrors is a mapping; a list is expected",
                 "c.yml:3: http is a list; a mapping of keys is expected",
+                "c.yml:4: warm is a single value; a list is expected",
             ]
         );
     }

@@ -6,7 +6,7 @@ use super::problems::Problems;
 use super::section::Section;
 
 /// What is logged, and in which form.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is logged (`log.level`; default info).
     pub level: Level,
@@ -44,18 +44,6 @@ pub enum Formatter {
     Json,
     /// One JSON object per line with logstash's names.
     Logstash,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: Level::default(),
-            formatter: Formatter::default(),
-            fields: BTreeMap::new(),
-            accesslog_disabled: false,
-            reportcaller: false,
-        }
-    }
 }
 
 /// Reads the section.

@@ -1,59 +1,64 @@
-//! One line per request on standard output, in Apache's combined form as Distribution writes it. Holds
-//! nothing secret: no authorization, no request bodies.
+//! What the access log tells of a request: kept while it is answered, written once the answer is known.
+//! Holds nothing secret: no authorization, no bodies.
 
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::{REFERER, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
 
-use crate::telemetry::AccessLine;
+use super::respond::Response;
+use crate::clock::Clock;
+use crate::telemetry::{AccessLine, AccessLog};
 
-/// What of a request is logged once its answer is known.
+/// The longest target and header that is logged, in characters.
+const LONGEST: usize = 1024;
+
+/// What of a request is logged.
 pub(super) struct Pending {
     remote: IpAddr,
+    arrived_micros: i64,
     method: String,
-    uri: String,
+    target: String,
+    protocol: String,
     referer: Option<String>,
     user_agent: Option<String>,
 }
 
 impl Pending {
     /// Returns what is to be logged of `request`.
-    pub(super) fn of(request: &Parts, remote: IpAddr) -> Self {
+    pub(super) fn of(request: &Parts, remote: IpAddr, clock: &dyn Clock) -> Self {
         Self {
             remote,
+            arrived_micros: clock.wall_micros(),
             method: request.method.to_string(),
-            uri: request.uri.to_string().chars().take(1024).collect(),
+            target: request.uri.to_string().chars().take(LONGEST).collect(),
+            protocol: format!("{:?}", request.version),
             referer: text(&request.headers, REFERER.as_str()),
             user_agent: text(&request.headers, USER_AGENT.as_str()),
         }
     }
 
-    /// Writes the line.
-    pub(super) fn write(self, status: u16, bytes: Option<u64>) {
-        AccessLine {
+    /// Writes the line for `response`, whose announced length stands for what is sent.
+    pub(super) fn write(self, log: &AccessLog, response: &Response) {
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        log.write(&AccessLine {
             remote: self.remote,
             user: None,
+            arrived_micros: self.arrived_micros,
             method: &self.method,
-            uri: &self.uri,
-            status,
-            bytes,
+            target: &self.target,
+            protocol: &self.protocol,
+            status: response.status().as_u16(),
+            bytes: length.unwrap_or_default(),
             referer: self.referer.as_deref(),
             user_agent: self.user_agent.as_deref(),
-        }
-        .write();
+        });
     }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    Some(
-        headers
-            .get(name)?
-            .to_str()
-            .ok()?
-            .chars()
-            .take(512)
-            .collect(),
-    )
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.chars().take(LONGEST).collect())
 }

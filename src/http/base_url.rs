@@ -104,7 +104,6 @@ mod tests {
             headers: Vec::new(),
             manifest_limit: 0,
             catalog_most: 0,
-            access_log: false,
         }
     }
 

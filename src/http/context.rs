@@ -5,7 +5,9 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use url::Url;
 
+use crate::clock::Clock;
 use crate::registry::Registry;
+use crate::telemetry::AccessLog;
 
 /// Settings that shape answers.
 #[derive(Clone, Debug)]
@@ -22,8 +24,6 @@ pub struct Settings {
     pub manifest_limit: u64,
     /// `catalog.maxentries`: the most entries one may ask for.
     pub catalog_most: u64,
-    /// Whether requests are logged to standard output.
-    pub access_log: bool,
 }
 
 /// The registry and the settings, shared by every request.
@@ -32,4 +32,8 @@ pub struct Context {
     pub registry: Arc<Registry>,
     /// The settings.
     pub settings: Settings,
+    /// Where requests are logged.
+    pub access_log: AccessLog,
+    /// What time they come.
+    pub clock: Arc<dyn Clock>,
 }

@@ -5,12 +5,12 @@ mod access_log;
 mod base_url;
 mod context;
 mod error;
-#[cfg(test)]
-mod error_table;
 mod gate;
 mod respond;
 mod root;
 pub mod server;
+#[cfg(test)]
+mod tests;
 mod v2;
 
 pub use context::{Context, Settings};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use oci::RouteError;
@@ -30,10 +30,10 @@ pub fn handler(context: Context) -> Handler {
 async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: PeerInfo) -> Response {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
-    let pending = context
-        .settings
-        .access_log
-        .then(|| Pending::of(&parts, peer.addr.ip()));
+    let log = context.access_log.is_enabled().then(|| {
+        let clock = context.clock.as_ref();
+        Pending::of(&parts, peer.addr.ip(), clock)
+    });
     let mut response = match dispatch(context, parts, body, peer).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
@@ -47,10 +47,8 @@ async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: Pee
     for (name, value) in &context.settings.headers {
         headers.append(name.clone(), value.clone());
     }
-    if let Some(pending) = pending {
-        let length = response.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        pending.write(response.status().as_u16(), length);
+    if let Some(pending) = log {
+        pending.write(&context.access_log, &response);
     }
     response
 }

@@ -3,7 +3,7 @@
 
 use oci::{Algorithm, Digest, DigestError, ManifestError, RepositoryName, RouteError, UploadId};
 
-use super::error::Failure;
+use super::super::error::Failure;
 use crate::registry::{Error, UpstreamError};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");

@@ -1,0 +1,156 @@
+//! What may be typed after `seawall`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use super::{check_config, client_config, serve};
+
+/// A container registry and a mirror of other registries.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seawall",
+    version,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "`seawall CONFIG` is short for `seawall serve CONFIG`."
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(serve::Arguments),
+    /// Say what a configuration means and what is wrong with it
+    CheckConfig(check_config::Arguments),
+    /// Print the file that makes a client use this server
+    ClientConfig(client_config::Arguments),
+}
+
+impl CommandLine {
+    /// Reads the arguments, the program's name first. A first argument that is a configuration file means `serve`.
+    ///
+    /// # Errors
+    /// Returns clap's error, which for `--help` and `--version` is what they print.
+    pub fn parse_from_arguments(
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.collect();
+        if arguments
+            .get(1)
+            .is_some_and(|first| is_configuration(first))
+        {
+            arguments.insert(1, "serve".into());
+        }
+        Self::try_parse_from(arguments)
+    }
+}
+
+fn is_configuration(argument: &OsStr) -> bool {
+    let is_command = ["serve", "check-config", "client-config"]
+        .iter()
+        .any(|command| argument == *command);
+    let path = Path::new(argument);
+    let is_yaml = path
+        .extension()
+        .is_some_and(|extension| extension == "yml" || extension == "yaml");
+    let is_option = argument.as_encoded_bytes().starts_with(b"-");
+    !is_command && !is_option && (is_yaml || path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::{Command, CommandLine};
+
+    fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
+        let arguments = std::iter::once("seawall")
+            .chain(arguments.iter().copied())
+            .map(Into::into);
+        CommandLine::parse_from_arguments(arguments).map(|line| line.command)
+    }
+
+    fn served_file(arguments: &[&str]) -> Option<std::path::PathBuf> {
+        match parse(arguments) {
+            Ok(Command::Serve(serve)) => serve.configuration.sources().file,
+            _ => panic!("{arguments:?} does not serve"),
+        }
+    }
+
+    #[test]
+    fn a_first_argument_that_is_a_file_is_served() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let path = file.path().to_str().expect("a temporary path is text");
+        assert_eq!(served_file(&[path]).as_deref(), Some(file.path()));
+        assert_eq!(
+            served_file(&["not-there.yml"]).as_deref(),
+            Some(Path::new("not-there.yml"))
+        );
+        assert_eq!(
+            served_file(&["serve", "c.yaml"]).as_deref(),
+            Some(Path::new("c.yaml"))
+        );
+        assert_eq!(
+            served_file(&["serve", "--config", "c.yaml"]).as_deref(),
+            Some(Path::new("c.yaml"))
+        );
+        assert_eq!(served_file(&["serve"]), None);
+    }
+
+    #[test]
+    fn misuse_exits_with_two_and_help_and_version_with_zero() {
+        for wrong in [
+            &["frobnicate"][..],
+            &[],
+            &["serve", "a", "b"],
+            &["serve", "a", "--config", "b"],
+            &["client-config", "x"],
+        ] {
+            assert_eq!(
+                parse(wrong).expect_err("misuse").exit_code(),
+                2,
+                "{wrong:?}"
+            );
+        }
+        for option in ["--version", "-v", "-V"] {
+            let version = parse(&[option]).expect_err("the version ends the run");
+            assert_eq!(
+                (version.exit_code(), version.to_string()),
+                (0, format!("seawall {}\n", env!("CARGO_PKG_VERSION")))
+            );
+        }
+        assert_eq!(
+            parse(&["--help"])
+                .expect_err("help ends the run")
+                .exit_code(),
+            0
+        );
+    }
+
+    #[test]
+    fn help_reads_as_in_the_snapshots() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut shown = format!("$ seawall --help\n{}", command.render_help());
+        for name in ["serve", "check-config", "client-config"] {
+            let sub = command
+                .find_subcommand_mut(name)
+                .expect("the command exists");
+            shown.push_str(&format!("\n$ seawall {name} --help\n{}", sub.render_help()));
+        }
+        assert_eq!(shown, include_str!("snapshots/help.txt"));
+    }
+}

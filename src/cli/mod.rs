@@ -1,0 +1,15 @@
+//! The command line: one file per command, each of which parses, calls and prints.
+//! Nothing here decides anything; failures become one line on stderr and exit code 1, misuse exit code 2.
+
+pub mod check_config;
+pub mod client_config;
+mod command_line;
+mod configuration;
+mod outcome;
+mod run;
+pub mod serve;
+
+pub use command_line::{Command, CommandLine};
+pub use configuration::{ConfigurationArguments, ConfigurationArgumentsWithFile};
+pub use outcome::{Failure, Output};
+pub use run::{Streams, run};

@@ -1,0 +1,261 @@
+//! What variables change, and which of them are refused.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+use std::path::Path;
+
+use super::load::{PLAIN, errors, names, with, without_file};
+use crate::config::Level;
+
+#[test]
+fn variables_override_keys_whatever_their_case() {
+    let variables = [
+        ("REGISTRY_HTTP_ADDR", "[::]:5001"),
+        ("REGISTRY_log_Level", "warn"),
+        ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/srv"),
+        ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true"),
+        ("REGISTRY_LOG_FIELDS_MY_SHARD", "7"),
+        ("REGISTRY_CATALOG_MAXENTRIES", "7"),
+        ("REGISTRY_HTTP_LIMITS", "{manifestsize: 1MiB}"),
+    ];
+    let config = with(PLAIN, &variables).unwrap();
+    assert_eq!(
+        (config.http.addr.as_str(), config.log.level),
+        ("[::]:5001", Level::Warn)
+    );
+    assert_eq!(config.storage.rootdirectory, Path::new("/srv"));
+    assert!(config.storage.delete_enabled && config.storage.readonly);
+    assert_eq!(
+        (
+            config.log.fields["my_shard"].as_str(),
+            config.catalog.maxentries
+        ),
+        ("7", 7)
+    );
+    assert_eq!(config.http.limits.manifestsize, 1 << 20);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_whole_map_by_variable_replaces_the_map() {
+    let text =
+        "version: 0.1\nstorage: {filesystem: {}, maintenance: {readonly: {enabled: false}}}\n";
+    let config = with(
+        text,
+        &[(
+            "REGISTRY_STORAGE_MAINTENANCE",
+            "{readonly: {enabled: true}}",
+        )],
+    )
+    .unwrap();
+    assert!(config.storage.readonly);
+    let config = with(
+        text,
+        &[(
+            "REGISTRY_STORAGE_MAINTENANCE",
+            "{\"readonly\": {\"enabled\": true}}",
+        )],
+    )
+    .unwrap();
+    assert!(config.storage.readonly);
+}
+
+#[test]
+fn the_storage_variable_replaces_the_driver_and_its_parameters() {
+    let text = "version: 0.1\nstorage:\n  s3: {bucket: b}\n  delete: {enabled: true}\n";
+    assert!(errors(text, &[])[0].starts_with("config.yml:3: storage.s3 "));
+    let variables = [
+        ("REGISTRY_STORAGE", "filesystem"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/srv"),
+    ];
+    let config = with(text, &variables).unwrap();
+    assert_eq!(config.storage.rootdirectory, Path::new("/srv"));
+    assert!(config.storage.delete_enabled);
+    let text = "version: 0.1\nstorage: {filesystem: {rootdirectory: /old}}\n";
+    let config = with(text, &[("REGISTRY_STORAGE", "filesystem")]).unwrap();
+    assert_eq!(config.storage.rootdirectory, Path::new("/var/lib/registry"));
+}
+
+#[test]
+fn what_is_refused_is_refused_by_variable_too_and_named() {
+    for (name, value, key) in [
+        ("REGISTRY_AUTH", "htpasswd", "auth.htpasswd"),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", "/p", "auth.htpasswd"),
+        ("REGISTRY_HTTP_TLS_CERTIFICATE", "/c", "http.tls"),
+        ("REGISTRY_HTTP_NET", "unix", "http.net"),
+        ("REGISTRY_STORAGE_S3_BUCKET", "b", "storage.s3"),
+        (
+            "REGISTRY_MIDDLEWARE",
+            "{storage: [{name: redirect}]}",
+            "middleware",
+        ),
+        ("REGISTRY_POLICY_REPOSITORY_CLASSES", "[image]", "policy"),
+        (
+            "REGISTRY_VALIDATION_MANIFESTS_URLS_ALLOW",
+            "[a]",
+            "validation.manifests",
+        ),
+    ] {
+        let text = "version: 0.1\nhttp: {tls: {}}\nauth: {}\nstorage: {maintenance: {}}\n";
+        let found = errors(text, &[(name, value)]);
+        let expected = format!("{name}: {key} is not supported yet");
+        assert!(
+            found.iter().any(|line| line.starts_with(&expected)),
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_variables_warn_and_misspelt_protection_is_refused() {
+    let config = with(
+        PLAIN,
+        &[("REGISTRY_HTP_ADDR", "x"), ("REGISTRY_FROBNICATE", "x")],
+    )
+    .unwrap();
+    assert_eq!(
+        config.warnings,
+        [
+            "REGISTRY_FROBNICATE: names no key and is ignored",
+            "REGISTRY_HTP_ADDR: names no key and is ignored; did you mean REGISTRY_HTTP?"
+        ]
+    );
+    for name in [
+        "REGISTRY_AUTH_HTPASWD_PATH",
+        "REGISTRY_AUHT_HTPASSWD_PATH",
+        "REGISTRY_AUTHH",
+        "REGISTRY_HTTP_TLS_CERTIFICAT",
+        "REGISTRY_HTTP_TSL_KEY",
+        "REGISTRY_HTP_TLS_KEY",
+        "REGISTRY_HTTPTLS_KEY",
+    ] {
+        let found = errors(PLAIN, &[(name, "hunter2")]);
+        assert!(
+            found[0].starts_with(&format!("{name}: ")) && !found[0].contains("hunter2"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn wrong_values_of_variables_name_the_variable() {
+    let variables = [
+        ("REGISTRY_CATALOG_MAXENTRIES", "many"),
+        ("REGISTRY_HTTP_HEADERS", "{a: ["),
+    ];
+    let found = errors(PLAIN, &variables);
+    assert_eq!(
+        found[0],
+        "REGISTRY_CATALOG_MAXENTRIES: catalog.maxentries: \"many\" is not a whole number"
+    );
+    assert!(
+        found[1].starts_with("REGISTRY_HTTP_HEADERS: not valid YAML: "),
+        "{found:?}"
+    );
+    let found = errors(PLAIN, &[("REGISTRY_HTTP", "{adr: x}")]);
+    assert_eq!(
+        found,
+        ["REGISTRY_HTTP: unknown key \"adr\" in http: did you mean \"addr\"?"]
+    );
+}
+
+#[test]
+fn service_variables_of_kubernetes_are_not_configuration() {
+    let variables = [
+        ("REGISTRY_PORT", "tcp://10.0.0.1:5000"),
+        ("REGISTRY_SERVICE_HOST", "10.0.0.1"),
+        ("REGISTRY_PROXY_PORT_5000_TCP_ADDR", "10.0.0.1"),
+        ("REGISTRY_AUTH_SERVICE_PORT", "5001"),
+        ("REGISTRY_LOG_FIELDS_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let config = without_file(&variables).unwrap();
+    assert_eq!(config.mirrors.upstreams.len(), 8);
+    assert!(config.warnings.is_empty() && config.log.fields.is_empty());
+}
+
+#[test]
+fn headers_by_variable_replace_the_same_header_in_another_case() {
+    let text = format!("{PLAIN}http: {{headers: {{X-Foo: [a]}}}}\n");
+    let variables = [
+        ("REGISTRY_HTTP_HEADERS_X-FOO", "[b, c]"),
+        ("REGISTRY_HTTP_HEADERS_Access-Control-Allow-Origin", "['*']"),
+    ];
+    let config = with(&text, &variables).unwrap();
+    let headers: Vec<(&str, Vec<&str>)> = config
+        .http
+        .headers
+        .iter()
+        .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            ("X-Foo", vec!["b", "c"]),
+            ("access-control-allow-origin", vec!["*"])
+        ]
+    );
+}
+
+#[test]
+fn elements_of_lists_are_set_appended_and_never_leave_gaps() {
+    let text = format!("{PLAIN}mirrors: [{{name: a.example}}]\n");
+    let variables = [
+        ("REGISTRY_MIRRORS_0_USERNAME", "u"),
+        ("REGISTRY_MIRRORS_1_NAME", "b.example"),
+        ("REGISTRY_MIRRORS_1_ENDPOINTS_0", "https://one.example"),
+        ("REGISTRY_MIRRORS_1_ENDPOINTS_1", "https://two.example"),
+        ("REGISTRY_MIRRORS_2", "{name: c.example}"),
+    ];
+    let config = with(&text, &variables).unwrap();
+    assert_eq!(names(&config), ["a.example", "b.example", "c.example"]);
+    assert_eq!(
+        config.mirrors.upstreams[0]
+            .credentials
+            .as_ref()
+            .unwrap()
+            .username,
+        "u"
+    );
+    assert_eq!(config.mirrors.upstreams[1].endpoints.len(), 2);
+    let found = errors(&text, &[("REGISTRY_MIRRORS_5_NAME", "x.example")]);
+    assert_eq!(
+        found,
+        [
+            "REGISTRY_MIRRORS_5_NAME: index 5 leaves a gap: the list has 1 elements, so the next index is 1"
+        ]
+    );
+    let found = errors(&text, &[("REGISTRY_MIRRORS_FIRST_NAME", "x.example")]);
+    assert_eq!(
+        found,
+        [
+            "REGISTRY_MIRRORS_FIRST_NAME: \"FIRST\" stands where the index of a list element is expected"
+        ]
+    );
+}
+
+#[test]
+fn names_from_go_fields_reach_their_keys() {
+    let variables = [
+        (
+            "REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES",
+            "true",
+        ),
+        ("REGISTRY_HEALTH_FILECHECKERS_0_FILE", "/f"),
+        ("REGISTRY_LOG_HOOKS_0_MAILOPTIONS_FROM", "a"),
+        ("REGISTRY_REDIS_OPTIONS_DB", "1"),
+    ];
+    let config = with(PLAIN, &variables).unwrap();
+    assert_eq!(
+        config.warnings,
+        [
+            "REGISTRY_HEALTH_FILECHECKERS_0_FILE: health.file[0].file has no effect yet",
+            "REGISTRY_LOG_HOOKS_0_MAILOPTIONS_FROM: log.hooks[0].options.from has no effect yet",
+            "REGISTRY_NOTIFICATIONS_EVENTCONFIG_INCLUDEREFERENCES: notifications.events.includereferences has no effect yet",
+            "REGISTRY_REDIS_OPTIONS_DB: redis.db has no effect",
+        ]
+    );
+}

@@ -1,0 +1,3 @@
+//! What holds for the whole room.
+
+mod error_table;
