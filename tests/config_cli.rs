@@ -181,6 +181,45 @@ async fn a_good_file_is_called_good() {
 }
 
 #[tokio::test]
+async fn every_key_of_this_release_is_taken_without_a_warning() {
+    let (outcome, _) = check(
+        "version: 0.1
+log: {level: info, formatter: json, fields: {service: registry}, accesslog: {disabled: true}, reportcaller: true}
+http:
+  addr: 127.0.0.1:0
+  host: https://registry.example
+  prefix: /registry/
+  relativeurls: true
+  draintimeout: 20s
+  headers: {X-Content-Type-Options: [nosniff]}
+  limits: {manifestsize: 8MiB}
+storage:
+  filesystem: {rootdirectory: ROOT}
+  delete: {enabled: true}
+  maintenance: {readonly: {enabled: false}}
+proxy: {remoteurl: https://one.example, username: u, password: p, realms: [https://auth.example]}
+catalog: {maxentries: 500}
+validation: {disabled: false}
+gc: {lease: 2h}
+mirrors:
+  - name: two.example
+    endpoints: [https://two.example, https://other.example:5000/two.example]
+    username: u
+    password: p
+    freshness: {default: 5m}
+    timeout: {connect: 1s, read: 10s}
+    realms: [https://auth.two.example]
+    shadow: true
+",
+    )
+    .await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(!printed.to_lowercase().contains("warn"), "{printed}");
+    assert!(!printed.contains("no effect"), "{printed}");
+}
+
+#[tokio::test]
 async fn unknown_keys_are_named_with_line_and_nearest_known_key() {
     let text = PLAIN.replace("    rootdirectory", "    rootdirectroy");
     expect_refused(
@@ -301,6 +340,7 @@ async fn a_second_process_on_one_state_directory_is_refused() {
     let served = Served::start(seawall(home.path()).arg("serve").arg(&file)).await;
     let second = run(seawall(home.path()).arg("serve").arg(&file)).await;
     assert_eq!(second.code, Some(1), "{second:#?}");
+    assert_eq!(second.stderr.trim().lines().count(), 1, "{second:#?}");
     let root = home.path().join("root");
     assert!(
         second.stderr.contains(&*root.to_string_lossy()),

@@ -8,6 +8,7 @@ mod config_cli;
 mod delete;
 mod digests;
 mod errors;
+mod limits;
 mod manifests;
 mod mirror_blobs;
 mod mirror_lists;

@@ -51,13 +51,6 @@ async fn a_pushed_manifest_is_found_where_the_reply_says() {
         let got = client.get(&reply.location()).await.expect_status(200);
         assert_eq!(got.body, image.top().bytes);
     }
-    let image = Recipe::image("located").build();
-    let reply = server
-        .client()
-        .push_manifest(REPOSITORY, "v1", image.top())
-        .await;
-    let reply = reply.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
-    assert!(reply.text().contains(&image.blobs[0].digest) || reply.text().contains("sha256:"));
 }
 
 #[tokio::test]
@@ -129,7 +122,7 @@ async fn missing_references_are_named_up_to_five() {
 
     push_blobs(&server, &image).await;
     let absent = Recipe::image("absent child").build();
-    let many = index(Algorithm::Sha256, &[absent.clone()], &[]);
+    let many = index(Algorithm::Sha256, std::slice::from_ref(&absent), &[]);
     let call = server.client().push_manifest(REPOSITORY, "v1", many.top());
     let reply = call.await.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
     assert!(reply.text().contains(&absent.top().digest), "{reply:?}");

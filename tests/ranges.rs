@@ -62,14 +62,7 @@ async fn ranges_nobody_can_read_and_other_units_are_ignored() {
     let bytes = noise("ranged", SIZE);
     let digest = server.client().push_blob("team/app", &bytes).await;
     let path = format!("/v2/team/app/blobs/{digest}");
-    for range in [
-        "bytes=",
-        "bytes=a-b",
-        "lines=1-2",
-        "500-600",
-        "bytes=--5",
-        "bytes=1 - 2",
-    ] {
+    for range in ["bytes=", "bytes=a-b", "lines=1-2", "500-600", "bytes=--5"] {
         let reply = server.client().get(&path).header("range", range).await;
         assert_eq!(reply.status, 200, "{range}");
         assert_eq!(reply.body, bytes);

@@ -42,6 +42,32 @@ pub(crate) fn seawall(home: &Path) -> Command {
     command
 }
 
+/// Returns the program in a mount namespace where `directory` is a disk of `size` (as mount(8)
+/// takes it); `None` where this user may not make one.
+pub(crate) async fn seawall_on_a_small_disk(
+    home: &Path,
+    directory: &Path,
+    size: &str,
+) -> Option<Command> {
+    let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && exec \"$@\"");
+    let prepare = |program: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", &script])
+            .arg(directory)
+            .arg(program)
+            .env("HOME", home)
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    };
+    let tried = prepare("true").output().await;
+    tried
+        .is_ok_and(|output| output.status.success())
+        .then(|| prepare(env!("CARGO_BIN_EXE_seawall")))
+}
+
 /// Runs a command to its end.
 pub(crate) async fn run(command: &mut Command) -> Outcome {
     let output = timeout(PATIENCE, command.output())
@@ -93,6 +119,19 @@ impl Served {
     /// Returns everything printed so far.
     pub(crate) fn screen(&self) -> String {
         self.screen.lock().expect("a reader does not panic").clone()
+    }
+
+    /// Returns a figure of `/proc/<pid>/status` in bytes (`VmRSS` now, `VmHWM` at its highest).
+    pub(crate) fn memory(&self, figure: &str) -> u64 {
+        let id = self.child.id().expect("the child still runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))
+            .expect("one's own child may be looked at");
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'))
+            .and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            .map(|kilobytes| kilobytes * 1024)
+            .expect("Linux tells it in kB")
     }
 
     /// Sends SIGTERM.

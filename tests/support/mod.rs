@@ -8,4 +8,5 @@ pub(crate) mod images;
 pub(crate) mod raw;
 pub(crate) mod server;
 pub(crate) mod upstream;
+pub(crate) mod upstream_answers;
 pub(crate) mod upstream_plan;

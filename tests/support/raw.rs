@@ -121,17 +121,10 @@ impl RawConnection {
     }
 
     async fn fill(&mut self) -> bool {
-        let mut buffer = [0_u8; 16 * 1024];
-        let read = timeout(PATIENCE, self.stream.read(&mut buffer))
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread))
             .await
             .expect("the server answers or closes in time");
-        match read {
-            Ok(0) | Err(_) => false,
-            Ok(count) => {
-                self.unread.extend_from_slice(&buffer[..count]);
-                true
-            }
-        }
+        matches!(read, Ok(count) if count > 0)
     }
 }
 

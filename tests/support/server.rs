@@ -4,10 +4,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use seawall::app::{self, Options, Running};
-use seawall::clock::Fake;
+use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -167,7 +166,5 @@ fn load(file: &Path) -> Config {
 
 /// A clock that stands at the present until the test moves it.
 fn now() -> Fake {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let micros = since.expect("it is after 1970").as_micros();
-    Fake::at(i64::try_from(micros).expect("it is before the year 290000"))
+    Fake::at(System::new().wall_micros())
 }
