@@ -9,6 +9,7 @@ mod manifests;
 mod mirrored;
 mod open;
 mod publish;
+mod reading;
 mod referrers;
 mod state_directory;
 mod store;

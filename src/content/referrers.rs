@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use metadata::ReferrerRow;
-use oci::{Descriptor, Digest, Manifest, Reference, RepositoryName, Tag};
+use oci::{Descriptor, Digest, Reference, RepositoryName, Tag};
 
 use super::error::Error;
 use super::store::Content;
@@ -74,15 +74,10 @@ impl Content {
             return Ok(Vec::new());
         };
         let bytes = self.manifest_bytes(&row).await?;
-        let Ok(index) = Manifest::parse(&bytes, Some(&row.media_type)) else {
+        let Ok(index) = self.read_manifest(&bytes, Some(&row.media_type)).await else {
             return Ok(Vec::new());
         };
-        Ok(index
-            .references
-            .into_iter()
-            .filter(|reference| reference.kind == oci::ReferenceKind::Child)
-            .map(|reference| reference.descriptor)
-            .collect())
+        Ok(index.into_children())
     }
 }
 

@@ -8,8 +8,10 @@ use blobstore::{BlobAddress, BlobKey, BlobStore};
 use bytes::Bytes;
 use metadata::Metadata;
 use oci::{Digest, UploadId};
+use tokio::sync::Semaphore;
 
 use super::error::Error;
+use super::reading::READERS;
 use super::turns::Turns;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
@@ -28,6 +30,7 @@ pub struct Content {
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
     pub(super) locks: Turns<UploadId>,
+    pub(super) readers: Semaphore,
     /// Verified manifest bytes by digest. Membership is always asked of the database, so an entry can
     /// never give access to anything, and losing one costs a file read.
     pub(super) manifests: moka::sync::Cache<Digest, Bytes>,
@@ -41,6 +44,7 @@ impl Content {
             metadata,
             settings,
             locks: Turns::default(),
+            readers: Semaphore::new(READERS),
             manifests: moka::sync::Cache::builder()
                 .max_capacity(MANIFEST_CACHE_BYTES)
                 .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX))

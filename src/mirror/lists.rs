@@ -1,11 +1,11 @@
 //! Lists of a mirrored repository: tags and referrers are asked of the upstream, and answered from
 //! what is known here, with a warning, when it is in trouble.
 
-use oci::{Descriptor, Digest, Page, Reference};
+use oci::{Descriptor, Digest, Manifest, Page, Reference};
 
 use super::blob::trouble;
 use super::error::Error;
-use super::manifest::{ManifestWanted, descriptors_of};
+use super::manifest::{ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
 use crate::content::fallback_tag;
 use crate::upstream;
@@ -115,6 +115,16 @@ impl Mirror {
         })
     }
 
+    /// Returns what an index lists; nothing when it cannot be read as one.
+    async fn listed(&self, found: &ManifestFound) -> Vec<Descriptor> {
+        let Some(bytes) = &found.bytes else {
+            return Vec::new();
+        };
+        let media_type = Some(found.media_type.as_str());
+        let index = self.content.read_manifest(bytes, media_type).await;
+        index.map_or_else(|_| Vec::new(), Manifest::into_children)
+    }
+
     async fn fallback(&self, target: &Target, subject: &Digest) -> Result<ReferrersFound, Error> {
         let none = ReferrersFound {
             descriptors: Vec::new(),
@@ -128,7 +138,7 @@ impl Mirror {
             .await;
         match index {
             Ok(found) => Ok(ReferrersFound {
-                descriptors: descriptors_of(&found).unwrap_or_default(),
+                descriptors: self.listed(&found).await,
                 stale: None,
             }),
             Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {

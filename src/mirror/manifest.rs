@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use oci::{Algorithm, Digest, Manifest, Reference, Tag};
+use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::blob::{protocol, trouble};
 use super::error::{Error, Trouble};
@@ -312,7 +312,11 @@ impl Mirror {
             .await
             .map_err(|error| trouble(target, error))?;
         let digest = verified_digest(target, reference, &fetched)?;
-        let manifest = Manifest::parse(&fetched.bytes, fetched.media_type.as_deref())
+        let content_type = fetched.media_type.as_deref();
+        let manifest = self
+            .content
+            .read_manifest(&fetched.bytes, content_type)
+            .await
             .map_err(|error| protocol(target, format!("sent an unusable manifest: {error}")))?;
         let noted = self.noted.take(&target.repository, digest);
         let tags = tag.cloned().into_iter().chain(noted).collect();
@@ -410,17 +414,4 @@ fn verified_digest(
         )),
         Some(_) | None => Ok(actual),
     }
-}
-
-/// Returns the descriptors an index lists; `None` when it cannot be read as one.
-pub(super) fn descriptors_of(found: &ManifestFound) -> Option<Vec<oci::Descriptor>> {
-    let manifest = Manifest::parse(found.bytes.as_ref()?, Some(&found.media_type)).ok()?;
-    Some(
-        manifest
-            .references
-            .into_iter()
-            .filter(|reference| reference.kind == oci::ReferenceKind::Child)
-            .map(|reference| reference.descriptor)
-            .collect(),
-    )
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use oci::{Digest, Manifest, Reference, media_type};
+use oci::{Digest, Reference, media_type};
 
 use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
@@ -71,7 +71,8 @@ pub async fn pull_manifest(
             whole.await?.bytes.unwrap_or_default()
         }
     };
-    let Ok(index) = Manifest::parse(&index, Some(&answer.media_type)) else {
+    let media_type = Some(answer.media_type.as_str());
+    let Ok(index) = registry.content.read_manifest(&index, media_type).await else {
         return Ok(answer);
     };
     let Some(child) = accepted.fitting_child(&index) else {

@@ -2,7 +2,7 @@
 //! move in the same transaction.
 
 use bytes::Bytes;
-use oci::{Algorithm, Digest, Manifest, Reference, Tag};
+use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::error::{Error, content_error};
 use super::resolve::Resolved;
@@ -47,7 +47,8 @@ pub async fn push_manifest(
     registry.refuse_unless_writable(at)?;
     registry.refuse_shadowing(at).await?;
     let bytes = push.bytes;
-    let manifest = Manifest::parse(&bytes, push.content_type)?;
+    let reading = registry.content.read_manifest(&bytes, push.content_type);
+    let manifest = reading.await?;
     let (digest, mut all_tags) = match push.reference {
         Reference::Digest(stated) => {
             let actual = Digest::of(stated.algorithm(), &bytes);

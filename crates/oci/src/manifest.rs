@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::descriptor::Descriptor;
 use crate::json;
 use crate::media_type::{
-    OCI_INDEX, OCI_MANIFEST, essence, is_image_manifest, is_index, is_schema1, is_well_formed,
+    OCI_INDEX, OCI_MANIFEST, essence, is_image_manifest, is_index, is_schema1,
 };
 use crate::quote::quote;
 
@@ -226,6 +226,17 @@ fn refuse_folded(
     Ok(())
 }
 
+impl Manifest {
+    /// Returns the manifests that an index lists, in its order.
+    pub fn into_children(self) -> Vec<Descriptor> {
+        self.references
+            .into_iter()
+            .filter(|reference| reference.kind == ReferenceKind::Child)
+            .map(|reference| reference.descriptor)
+            .collect()
+    }
+}
+
 fn check_schema_version(object: &Map<String, Value>) -> Result<(), ManifestError> {
     match object.get("schemaVersion") {
         Some(Value::Number(number)) if number.as_u64() == Some(2) => Ok(()),
@@ -301,6 +312,8 @@ fn list(
 ) -> Result<Vec<ManifestReference>, ManifestError> {
     let entries = match object.get(field) {
         Some(Value::Array(entries)) => entries,
+        // How Go prints a list of nothing.
+        Some(Value::Null) => return Ok(Vec::new()),
         Some(_) => return Err(invalid(field, "it is not a list")),
         None => return Err(missing(field)),
     };
@@ -340,7 +353,7 @@ fn descriptor(value: &Value, field: &str) -> Result<Descriptor, ManifestError> {
     }
     let descriptor: Descriptor =
         serde_json::from_value(value).map_err(|error| invalid(field, &error.to_string()))?;
-    if !is_well_formed(&descriptor.media_type) {
+    if !is_usable(&descriptor.media_type) {
         let reason = format!(
             "media type \"{}\" is malformed",
             quote(&descriptor.media_type)
@@ -351,6 +364,11 @@ fn descriptor(value: &Value, field: &str) -> Result<Descriptor, ManifestError> {
         return Err(invalid(field, "size is too large"));
     }
     Ok(descriptor)
+}
+
+/// Artifacts carry all kinds of types, so only what could do harm is refused.
+fn is_usable(media_type: &str) -> bool {
+    (1..=255).contains(&media_type.len()) && !media_type.chars().any(char::is_control)
 }
 
 fn text(object: &Map<String, Value>, field: &'static str) -> Result<Option<String>, ManifestError> {

@@ -77,6 +77,15 @@ fn types_inside_and_outside_must_agree() {
 }
 
 #[test]
+fn lists_of_nothing_may_be_null_as_go_prints_them() {
+    let config = entry("a/b");
+    let image = format!(r#"{{"schemaVersion":2,"config":{config},"layers":null}}"#);
+    assert!(parse(&image, Some(OCI_MANIFEST)).is_ok());
+    let index = r#"{"schemaVersion":2,"manifests":null}"#;
+    assert!(parse(index, Some(OCI_INDEX)).is_ok());
+}
+
+#[test]
 fn schema_1_is_named_however_it_comes() {
     for (text, content_type) in [
         (r#"{"schemaVersion":1}"#, None),
@@ -130,7 +139,7 @@ fn a_wrong_field_is_named_with_its_position() {
         (good.replace(":0", ":-1"), "layers[1]"),
         (good.replace(":0", ":99999999999999999999"), "layers[1]"),
         (good.replace(":0", ":9999999999999999999"), "layers[1]"),
-        (good.replace("a/b", "a b"), "layers[1]"),
+        (good.replace("a/b", "a\\u0007b"), "layers[1]"),
         ("7".to_owned(), "layers[1]"),
     ] {
         let text = format!(r#"{{"schemaVersion":2,"config":{good},"layers":[{good},{layers}]}}"#);
