@@ -251,7 +251,10 @@ async fn wrong_values_are_named_with_line_and_key() {
             "mirrors: [{name: a.example, endpoints: [ftp://x]}]",
             &["7", "endpoints"],
         ),
-        ("mirrors: [{name: a.example}]", &["mirrors", "endpoints"]),
+        (
+            "mirrors: [{endpoints: [https://a.example]}]",
+            &["7", "name"],
+        ),
         ("proxy: {remoteurl: nonsense}", &["7", "remoteurl"]),
         ("version: 0.1", &["version"]),
     ] {
@@ -294,7 +297,7 @@ async fn keys_that_protect_or_place_bytes_are_refused_until_they_work() {
 async fn known_keys_without_effect_yet_are_warned_about() {
     let (outcome, _) = check(&format!(
         "{PLAIN}redis: {{addr: localhost}}\nhealth: {{storagedriver: {{enabled: true}}}}\n\
-         notifications: {{endpoints: []}}\ngc: {{lease: 2h}}\n"
+         notifications: {{endpoints: [{{name: hook, url: http://hook.example}}]}}\ngc: {{lease: 2h}}\n"
     ))
     .await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
