@@ -297,7 +297,7 @@ async fn keys_that_protect_or_place_bytes_are_refused_until_they_work() {
 async fn known_keys_without_effect_yet_are_warned_about() {
     let (outcome, _) = check(&format!(
         "{PLAIN}redis: {{addr: localhost}}\nhealth: {{storagedriver: {{enabled: true}}}}\n\
-         notifications: {{endpoints: [{{name: hook, url: http://hook.example}}]}}\ngc: {{lease: 2h}}\n"
+         notifications: {{endpoints: [{{name: x, url: 'http://x.example'}}]}}\ngc: {{lease: 2h}}\n"
     ))
     .await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");

@@ -161,9 +161,10 @@ impl Content {
     }
 
     async fn forget_fill(&self, id: &UploadId) {
+        // The bytes first: on a full disk they make the room that forgetting the row takes.
+        self.drop_bytes(id).await;
         if let Err(error) = self.metadata.delete_upload(id).await {
             tracing::warn!(upload = %id, %error, "could not forget a mirror fill; the next start will");
         }
-        self.drop_bytes(id).await;
     }
 }

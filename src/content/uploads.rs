@@ -117,8 +117,18 @@ impl Content {
         let mut ingest = self.continue_upload(&row).await?;
         loop {
             let drained = drain_piece(&mut ingest, &mut piece, row.offset, CHECKPOINT_EVERY).await;
-            let taken = kept_after(drained)?;
-            let checkpoint = ingest.flush().await?;
+            let kept = match kept_after(drained) {
+                Ok(taken) => ingest.flush().await.map(|checkpoint| (taken, checkpoint)),
+                Err(error) => Err(error),
+            };
+            let (taken, checkpoint) = match kept {
+                Ok(kept) => kept,
+                Err(error) => {
+                    drop(ingest);
+                    self.cut_back(&row).await;
+                    return Err(error);
+                }
+            };
             row = self.acknowledge(row, &checkpoint).await?;
             match taken {
                 Taken::All => {
@@ -153,14 +163,23 @@ impl Content {
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
         let drained = drain_piece(&mut ingest, &mut piece, row.offset, u64::MAX).await;
-        let taken = kept_after(drained)?;
-        let checkpoint = ingest.flush().await?;
+        let kept = match kept_after(drained) {
+            Ok(taken) => ingest.flush().await.map(|checkpoint| (taken, checkpoint)),
+            Err(error) => Err(error),
+        };
+        // The store publishes and cuts only what nobody writes to any more.
+        drop(ingest);
+        let (taken, checkpoint) = match kept {
+            Ok(kept) => kept,
+            Err(error) => {
+                self.cut_back(&row).await;
+                return Err(error);
+            }
+        };
         if let Taken::UntilBroken(error) = taken {
             self.acknowledge(row, &checkpoint).await?;
             return Err(error);
         }
-        // The store publishes only what nobody writes to any more.
-        drop(ingest);
         let size = checkpoint.offset;
         let actual = self.digest_of(id, &checkpoint, digest.algorithm()).await?;
         if actual != *digest {
@@ -193,11 +212,13 @@ impl Content {
     ) -> Result<(), Error> {
         self.upload_row(repository, id, by).await?;
         let _turn = self.locks.turn(id).await;
-        if !self.metadata.delete_upload(id).await? {
-            return Err(Error::UploadUnknown);
-        }
+        // The bytes first: on a full disk they make the room that forgetting the row takes.
         self.drop_bytes(id).await;
-        Ok(())
+        if self.metadata.delete_upload(id).await? {
+            Ok(())
+        } else {
+            Err(Error::UploadUnknown)
+        }
     }
 
     /// Drops what a stopped process left: rows of mirror fills, which end with their process, and
@@ -276,6 +297,26 @@ impl Content {
             Some(_) | None => self.rehash(&row.id, offset, row.algorithm).await?,
         };
         Ok(Ingest::new(appender, hasher, offset, None))
+    }
+
+    /// Drops what lies behind the acknowledged byte, so that a refused piece does not keep a full disk
+    /// full. A failure is only logged: the next piece cuts again.
+    async fn cut_back(&self, row: &UploadRow) {
+        let (id, offset) = (row.id.clone(), row.offset);
+        let state = UploadState::from_bytes(row.store_state.clone());
+        let cut = self
+            .blocking(move |store| {
+                if offset == 0 {
+                    return store
+                        .abort_upload(&id)
+                        .and_then(|()| store.begin_upload(&id).map(|_| ()));
+                }
+                store.append(&id, &state, offset).map(|_| ())
+            })
+            .await;
+        if let Err(error) = cut {
+            tracing::warn!(upload = %row.id, %error, "could not cut an upload back");
+        }
     }
 
     /// Says what a failed opening means. Fewer bytes than were acknowledged (a file lost with its

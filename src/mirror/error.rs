@@ -19,7 +19,7 @@ pub enum Error {
 
 /// What an upstream said, and which one.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{upstream}: {error}")]
+#[error("{upstream} {error}")]
 pub struct Trouble {
     /// The configured name of the upstream.
     pub upstream: String,

@@ -155,6 +155,8 @@ impl Follower {
         loop {
             match &self.progress.borrow_and_update().phase {
                 Phase::Asking => {}
+                // An empty answer is complete with its headers: it waits for the digest like any last byte.
+                Phase::Arriving { total: Some(0), .. } => {}
                 Phase::Arriving { total, .. } => return Ok(*total),
                 Phase::Whole { size, .. } => return Ok(Some(*size)),
                 Phase::Failed(error) => return Err(Arc::clone(error)),

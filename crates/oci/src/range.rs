@@ -26,10 +26,10 @@ pub fn resolve_range(header: Option<&str>, size: u64) -> RangeOutcome {
     let Some(spec) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
         return RangeOutcome::Whole;
     };
-    let Some((start, end)) = spec.trim().split_once('-') else {
+    let Some((start, end)) = spec.split_once('-') else {
         return RangeOutcome::Whole;
     };
-    match (start.trim(), end.trim()) {
+    match (start, end) {
         ("", suffix) => match number(suffix) {
             Some(0) => RangeOutcome::Unsatisfiable,
             Some(_) if size == 0 => RangeOutcome::Unsatisfiable,
@@ -86,6 +86,7 @@ mod tests {
             ("bytes=a-b", 10, RangeOutcome::Whole),
             ("bytes=+1-2", 10, RangeOutcome::Whole),
             ("bytes=-", 10, RangeOutcome::Whole),
+            ("bytes=1 - 2", 10, RangeOutcome::Whole),
             ("items=0-1", 10, RangeOutcome::Whole),
         ] {
             assert_eq!(resolve_range(Some(header), size), expected, "{header}");

@@ -65,10 +65,13 @@ impl Query {
     /// Returns the part of a list that is asked for.
     pub(crate) fn page(&self) -> Result<Page, RouteError> {
         let n = match self.first("n") {
-            Some(text) if !text.is_empty() => match text.parse() {
-                Ok(n) => Some(n),
-                Err(_) => return Err(RouteError::PageNumberInvalid { value: quote(text) }),
-            },
+            Some(text) if !text.is_empty() => {
+                // `parse` alone would take a sign.
+                let digits = text.bytes().all(|b| b.is_ascii_digit());
+                let n = digits.then(|| text.parse().ok()).flatten();
+                let invalid = || RouteError::PageNumberInvalid { value: quote(text) };
+                Some(n.ok_or_else(invalid)?)
+            }
             Some(_) | None => None,
         };
         let last = self.first("last").filter(|last| !last.is_empty());
