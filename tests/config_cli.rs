@@ -251,6 +251,10 @@ async fn wrong_values_are_named_with_line_and_key() {
             "mirrors: [{name: a.example, endpoints: [ftp://x]}]",
             &["7", "endpoints"],
         ),
+        (
+            "mirrors: [{endpoints: [https://a.example]}]",
+            &["7", "name"],
+        ),
         ("proxy: {remoteurl: nonsense}", &["7", "remoteurl"]),
         ("version: 0.1", &["version"]),
     ] {

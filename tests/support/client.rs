@@ -227,6 +227,15 @@ impl Arriving {
         bytes
     }
 
+    /// Reads to the end and keeps nothing but the count.
+    pub(crate) async fn count_rest(mut self) -> usize {
+        let mut count = 0;
+        while let Some(chunk) = self.response.chunk().await.expect("the body is whole") {
+            count += chunk.len();
+        }
+        count
+    }
+
     /// Reads to the end. `Err` holds what came before the connection broke.
     pub(crate) async fn rest(mut self) -> Result<Vec<u8>, Vec<u8>> {
         let mut bytes = Vec::new();
