@@ -9,9 +9,6 @@ use super::store::Content;
 /// Bytes of a manifest that are read where they are; this takes well below a millisecond.
 const AT_ONCE: usize = 64 << 10;
 
-/// Large manifests read at the same time.
-pub(super) const READERS: usize = 4;
-
 impl Content {
     /// Returns the facts of a manifest that was sent as `content_type`.
     ///

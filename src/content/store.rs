@@ -11,11 +11,13 @@ use oci::{Digest, UploadId};
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use super::reading::READERS;
 use super::turns::Turns;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
 const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
+
+/// Large manifests read at the same time.
+const READERS: usize = 4;
 
 /// What the configuration says about storing.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,7 @@ pub struct Content {
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
     pub(super) locks: Turns<UploadId>,
+    /// Turns for reading large manifests.
     pub(super) readers: Semaphore,
     /// Verified manifest bytes by digest. Membership is always asked of the database, so an entry can
     /// never give access to anything, and losing one costs a file read.

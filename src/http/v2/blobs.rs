@@ -9,8 +9,8 @@ use hyper::header::{
 use oci::{BlobAction, Digest, ErrorCode, RangeOutcome, media_type};
 use serde_json::json;
 
+use super::call::Call;
 use super::conditional::{is_known, set_etag};
-use super::router::Call;
 use crate::http::error::Failure;
 use crate::http::respond::{self, DIGEST, Response};
 use crate::registry::{BlobAnswer, Resolved, delete_blob, head_blob, pull_blob};

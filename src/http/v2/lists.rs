@@ -5,7 +5,7 @@ use hyper::header::LINK;
 use oci::{Page, Route};
 use serde_json::json;
 
-use super::router::Call;
+use super::call::Call;
 use crate::http::error::Failure;
 use crate::http::respond::{self, Response};
 use crate::registry::{self, CacheState, Resolved};

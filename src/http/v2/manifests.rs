@@ -5,8 +5,8 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use oci::{ManifestAction, Reference, Route, Tag};
 
 use super::body::read;
+use super::call::Call;
 use super::conditional::{is_known, set_etag};
-use super::router::Call;
 use crate::http::error::Failure;
 use crate::http::respond::{self, DIGEST, Response};
 use crate::http::server::RequestBody;

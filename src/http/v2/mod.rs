@@ -3,6 +3,7 @@
 
 mod blobs;
 mod body;
+mod call;
 mod conditional;
 mod lists;
 mod manifests;

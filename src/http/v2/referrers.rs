@@ -5,8 +5,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use oci::{Digest, Page, Route, media_type};
 use serde_json::json;
 
+use super::call::Call;
 use super::lists::link;
-use super::router::Call;
 use crate::http::error::Failure;
 use crate::http::respond::{self, Response};
 use crate::registry::{CacheState, ReferrersPage, Resolved, referrers};

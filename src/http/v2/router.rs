@@ -1,55 +1,19 @@
 //! From route to handler: parse once, pass the gate, call.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{Method, StatusCode};
 use oci::{Route, RouteError};
 
+use super::call::Call;
 use super::{blobs, lists, manifests, referrers, uploads};
-use crate::auth::Caller;
-use crate::http::base_url::base_url;
 use crate::http::context::Context;
 use crate::http::error::Failure;
 use crate::http::gate::{self, Admitted};
 use crate::http::respond::{self, Response};
 use crate::http::server::{PeerInfo, RequestBody};
 use crate::registry::Resolved;
-
-/// An admitted request, as handlers get it.
-pub(super) struct Call {
-    /// The registry and the settings.
-    pub context: Arc<Context>,
-    /// Who asks.
-    pub caller: Caller,
-    /// The request's headers.
-    pub headers: HeaderMap,
-    peer: IpAddr,
-}
-
-impl Call {
-    /// Returns the URL of `route` as clients see it.
-    pub(super) fn url(&self, route: &Route) -> String {
-        let base = base_url(&self.context.settings, &self.headers, self.peer);
-        self.with_prefix(&base, route)
-    }
-
-    /// Returns the URL of `route` without scheme and host, for `Link`.
-    pub(super) fn relative_url(&self, route: &Route) -> String {
-        self.with_prefix("", route)
-    }
-
-    fn with_prefix(&self, base: &str, route: &Route) -> String {
-        let prefix = self.context.settings.prefix.trim_end_matches('/');
-        format!("{base}{prefix}{}", route.path_and_query())
-    }
-
-    /// Returns a header's text, if it is there and is text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
 
 /// Answers the request for `path`, which begins with `/`.
 pub(in crate::http) async fn answer(

@@ -10,7 +10,7 @@ use oci::{
 };
 
 use super::body::{length as length_of, stream};
-use super::router::Call;
+use super::call::Call;
 use crate::http::error::{Failure, upload_range};
 use crate::http::respond::{self, DIGEST, Response, UPLOAD_ID};
 use crate::http::server::RequestBody;
