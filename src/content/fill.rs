@@ -9,10 +9,11 @@ use bytes::Bytes;
 use metadata::{RepositoryKind, UploadPurpose};
 use oci::{Digest, Hasher, RepositoryName, UploadId};
 
+use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
 use super::ingest::{Checkpoint, Ingest};
 use super::mirrored::BY;
-use super::open::{ByteStream, CHUNK, read_exactly};
+use super::open::ByteStream;
 use super::publish::Publication;
 use super::store::Content;
 
@@ -27,7 +28,10 @@ pub struct Fill {
 
 /// The bytes of a fill that have arrived so far.
 #[derive(Clone, Debug)]
-pub struct GrowingFile(Arc<File>);
+pub struct GrowingFile {
+    file: Arc<File>,
+    buffers: Arc<Buffers>,
+}
 
 impl GrowingFile {
     /// Reads at most 256 KiB of the bytes from `offset` up to `end`, all of which must have arrived.
@@ -35,9 +39,9 @@ impl GrowingFile {
     /// # Errors
     /// I/O errors, and `UnexpectedEof` when they have not.
     pub async fn read_at(&self, offset: u64, end: u64) -> std::io::Result<Bytes> {
-        let file = Arc::clone(&self.0);
+        let (file, buffers) = (Arc::clone(&self.file), Arc::clone(&self.buffers));
         let length = usize::try_from(end - offset).map_or(CHUNK, |length| length.min(CHUNK));
-        tokio::task::spawn_blocking(move || read_exactly(&file, offset, length))
+        tokio::task::spawn_blocking(move || buffers.read(&file, offset, length))
             .await
             .map_err(std::io::Error::other)?
     }
@@ -104,7 +108,11 @@ impl Content {
             digest: *digest,
             ingest: Ingest::new(appender, Hasher::new(algorithm), 0, Some(on_written)),
         };
-        Ok((fill, GrowingFile(Arc::new(file))))
+        let growing = GrowingFile {
+            file: Arc::new(file),
+            buffers: Arc::clone(&self.buffers),
+        };
+        Ok((fill, growing))
     }
 
     /// Verifies, publishes and records the fill as content of its mirrored repository.

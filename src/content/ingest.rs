@@ -55,9 +55,17 @@ struct Writer {
     written: u64,
 }
 
+/// A batch that is done with: the bytes come back to be freed by the threads that receive bytes, because
+/// allocators keep what is freed elsewhere.
+struct Written {
+    writer: Box<Writer>,
+    outcome: blobstore::Result<()>,
+    batch: Vec<Bytes>,
+}
+
 enum Work {
     Idle(Box<Writer>),
-    Running(JoinHandle<(Box<Writer>, blobstore::Result<()>)>),
+    Running(JoinHandle<Written>),
     /// A write failed or its task was lost: nothing may be written or acknowledged any more.
     Broken,
 }
@@ -171,7 +179,11 @@ impl Ingest {
             if let (Ok(()), Some(report)) = (&outcome, on_written) {
                 report(writer.written);
             }
-            (writer, outcome)
+            Written {
+                writer,
+                outcome,
+                batch,
+            }
         }));
     }
 }
@@ -193,13 +205,18 @@ async fn settle(work: &mut Work) -> Result<(), Error> {
             Work::Running(_) | Work::Broken => Err(broken()),
         };
     };
-    let (writer, outcome) = match task.await {
+    let Written {
+        writer,
+        outcome,
+        batch,
+    } = match task.await {
         Ok(done) => done,
         Err(lost) => {
             *work = Work::Broken;
             return Err(lost.into());
         }
     };
+    drop(batch);
     if let Err(error) = outcome {
         *work = Work::Broken;
         return Err(error.into());

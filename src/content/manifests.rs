@@ -1,6 +1,8 @@
 //! Manifests: their exact bytes are blobs, their facts are rows. Bytes first, then one transaction
 //! that checks the references, writes the rows and moves the tags.
 
+use std::sync::Arc;
+
 use blobstore::{BlobAddress, BlobStore};
 use bytes::Bytes;
 use metadata::{ManifestRow, Origin, PushManifest, PushOutcome, ReferenceCheck, RepositoryKind};
@@ -8,7 +10,6 @@ use oci::{Digest, Manifest, RepositoryName, Tag, UploadId};
 
 use super::error::Error;
 use super::mirrored::BY;
-use super::open::read_exactly;
 use super::store::{Content, address};
 use super::uploads::fresh_id;
 
@@ -130,7 +131,8 @@ impl Content {
             return Err(Error::Damaged { digest });
         }
         let length = usize::try_from(size).map_err(|_| Error::Damaged { digest })?;
-        let bytes = tokio::task::spawn_blocking(move || read_exactly(&opened.file, 0, length))
+        let buffers = Arc::clone(&self.buffers);
+        let bytes = tokio::task::spawn_blocking(move || buffers.read(&opened.file, 0, length))
             .await?
             .map_err(|error| Error::Unavailable {
                 reason: error.to_string(),
@@ -139,6 +141,8 @@ impl Content {
             tracing::error!(%digest, "stored manifest does not have its digest");
             return Err(Error::Damaged { digest });
         }
+        // A copy of its own size: what is kept must not keep a buffer that goes round.
+        let bytes = Bytes::copy_from_slice(&bytes);
         self.manifests.insert(digest, bytes.clone());
         Ok(bytes)
     }

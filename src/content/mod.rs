@@ -2,6 +2,7 @@
 //! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
 //! or who may do what.
 
+mod buffers;
 mod error;
 mod fill;
 mod ingest;

@@ -13,14 +13,12 @@ use futures_util::Stream;
 use oci::{Digest, RepositoryName};
 use tokio::task::JoinHandle;
 
+use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
 use super::store::{Content, address};
 
 /// Bytes as they travel between rooms; an error ends the stream without its rest.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
-
-/// Measured best trade between system calls and memory per reader.
-pub(super) const CHUNK: usize = 256 << 10;
 
 /// A blob that is whole and durable here.
 #[derive(Debug)]
@@ -28,6 +26,7 @@ pub struct StoredBlob {
     digest: Digest,
     size: u64,
     file: Arc<File>,
+    buffers: Arc<Buffers>,
 }
 
 impl StoredBlob {
@@ -38,7 +37,8 @@ impl StoredBlob {
 
     /// Returns the bytes of `range`, which must lie within the blob.
     pub fn read(&self, range: Range<u64>) -> ByteStream {
-        stream(Arc::clone(&self.file), range)
+        let buffers = Arc::clone(&self.buffers);
+        stream(Arc::clone(&self.file), buffers, range)
     }
 
     /// Returns the blob's digest.
@@ -66,6 +66,7 @@ impl Content {
             digest: *digest,
             size: opened.size,
             file: Arc::new(opened.file),
+            buffers: Arc::clone(&self.buffers),
         })
     }
 
@@ -107,14 +108,16 @@ impl Content {
 
 struct Reading {
     file: Arc<File>,
+    buffers: Arc<Buffers>,
     next: u64,
     end: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-fn stream(file: Arc<File>, range: Range<u64>) -> ByteStream {
+fn stream(file: Arc<File>, buffers: Arc<Buffers>, range: Range<u64>) -> ByteStream {
     let start = Reading {
         file,
+        buffers,
         next: range.start,
         end: range.end,
         ahead: None,
@@ -144,33 +147,12 @@ impl Reading {
         }
         let length = usize::try_from(remaining).map_or(CHUNK, |remaining| remaining.min(CHUNK));
         let (file, offset) = (Arc::clone(&self.file), self.next);
+        let buffers = Arc::clone(&self.buffers);
         self.next += length as u64;
         Some(tokio::task::spawn_blocking(move || {
-            read_exactly(&file, offset, length)
+            buffers.read(&file, offset, length)
         }))
     }
-}
-
-/// Reads `length` bytes at `offset`.
-///
-/// # Errors
-/// `UnexpectedEof` when the file is shorter: the answer must break, not end.
-pub(super) fn read_exactly(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut buffer = Vec::with_capacity(length);
-    while buffer.len() < length {
-        let at = offset + buffer.len() as u64;
-        let before = buffer.len();
-        let read = rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at);
-        match read {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => debug_assert!(buffer.len() > before),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // The allocator may have given a larger buffer and the file may have grown past the range.
-    buffer.truncate(length);
-    Ok(Bytes::from(buffer))
 }
 
 #[cfg(test)]
@@ -179,7 +161,7 @@ mod tests {
 
     use futures_util::TryStreamExt;
 
-    use super::{Arc, CHUNK, stream};
+    use super::{Arc, Buffers, CHUNK, stream};
 
     fn file_of(size: usize) -> (Arc<std::fs::File>, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
@@ -192,21 +174,29 @@ mod tests {
     async fn a_range_across_chunks_comes_back_whole() {
         let (file, bytes) = file_of(CHUNK * 2 + 77);
         let range = 5..(CHUNK * 2 + 70) as u64;
-        let read: Vec<_> = stream(file, range).try_collect().await.expect("reads");
+        let read: Vec<_> = stream(file, Arc::new(Buffers::default()), range)
+            .try_collect()
+            .await
+            .expect("reads");
         assert_eq!(read.concat(), bytes[5..CHUNK * 2 + 70]);
     }
 
     #[tokio::test]
     async fn an_empty_range_has_no_chunks() {
         let (file, _) = file_of(10);
-        let read: Vec<_> = stream(file, 3..3).try_collect().await.expect("reads");
+        let read: Vec<_> = stream(file, Arc::new(Buffers::default()), 3..3)
+            .try_collect()
+            .await
+            .expect("reads");
         assert!(read.is_empty());
     }
 
     #[tokio::test]
     async fn a_file_shorter_than_its_range_breaks_the_stream() {
         let (file, _) = file_of(10);
-        let read: Result<Vec<_>, _> = stream(file, 0..11).try_collect().await;
+        let read: Result<Vec<_>, _> = stream(file, Arc::new(Buffers::default()), 0..11)
+            .try_collect()
+            .await;
         assert!(read.is_err());
     }
 }

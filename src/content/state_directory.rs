@@ -9,7 +9,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for StateDirectory {
+    /// Gives the lock back at once, also while a child process still holds a copy of the descriptor.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Why a state directory cannot be used. Shown to the operator at start, so it may name paths.
@@ -72,7 +79,7 @@ impl StateDirectory {
         writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 

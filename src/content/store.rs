@@ -10,6 +10,7 @@ use metadata::Metadata;
 use oci::{Digest, UploadId};
 use tokio::sync::Semaphore;
 
+use super::buffers::Buffers;
 use super::error::Error;
 use super::turns::Turns;
 
@@ -32,6 +33,8 @@ pub struct Content {
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
     pub(super) locks: Turns<UploadId>,
+    /// What blobs are read through.
+    pub(super) buffers: Arc<Buffers>,
     /// Turns for reading large manifests.
     pub(super) readers: Semaphore,
     /// Verified manifest bytes by digest. Membership is always asked of the database, so an entry can
@@ -47,6 +50,7 @@ impl Content {
             metadata,
             settings,
             locks: Turns::default(),
+            buffers: Arc::default(),
             readers: Semaphore::new(READERS),
             manifests: moka::sync::Cache::builder()
                 .max_capacity(MANIFEST_CACHE_BYTES)

@@ -39,6 +39,15 @@ impl FileAppender {
     }
 }
 
+impl Drop for FileAppender {
+    /// Gives the lock back. Closing would do it too, but not while a child of this process that is about to run
+    /// another program still holds a copy of the descriptor.
+    fn drop(&mut self) {
+        // A file system without locks has nothing to give back.
+        let _ = self.file.unlock();
+    }
+}
+
 impl Appender for FileAppender {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.unless_failed("writing an upload", |file| file.write_all(bytes))
