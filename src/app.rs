@@ -141,11 +141,6 @@ impl Running {
         self.server.addresses()[0]
     }
 
-    /// Returns the metadata database, for checks of what is stored.
-    pub fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {

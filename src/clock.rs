@@ -1,5 +1,5 @@
 //! What time it is. Every stored or compared instant comes from here through the database's own
-//! guard (`metadata::Tx::now`), so that a jumping system clock shortens no lease; tests plug in [`Fake`].
+//! guard (`Metadata::now`), so that a jumping system clock shortens no lease; tests plug in [`Fake`].
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -64,11 +64,6 @@ impl Fake {
         let micros = by.as_micros() as i64;
         self.wall.fetch_add(micros, Ordering::SeqCst);
         self.monotonic.fetch_add(micros, Ordering::SeqCst);
-    }
-
-    /// Sets the wall clock alone, as a broken or corrected system clock does.
-    pub fn jump_wall(&self, wall: i64) {
-        self.wall.store(wall, Ordering::SeqCst);
     }
 }
 

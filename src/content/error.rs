@@ -21,6 +21,9 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+    /// Stored bytes that were acknowledged are gone or too few; only for uploads, which are then closed.
+    #[error("acknowledged bytes are lost")]
+    BytesLost,
     /// No such upload in this repository for this caller.
     #[error("upload is unknown")]
     UploadUnknown,
@@ -79,10 +82,10 @@ impl From<blobstore::Error> for Error {
     fn from(error: blobstore::Error) -> Self {
         match error.kind() {
             blobstore::ErrorKind::StorageFull => Self::StorageFull,
-            blobstore::ErrorKind::NotFound
-            | blobstore::ErrorKind::UploadTooShort { .. }
-            | blobstore::ErrorKind::UploadBusy
-            | blobstore::ErrorKind::Other => Self::Unavailable {
+            blobstore::ErrorKind::NotFound | blobstore::ErrorKind::UploadTooShort { .. } => {
+                Self::BytesLost
+            }
+            blobstore::ErrorKind::UploadBusy | blobstore::ErrorKind::Other => Self::Unavailable {
                 reason: format!("{error}"),
             },
         }

@@ -34,6 +34,10 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
+    pub(super) fn new(file: Arc<File>, buffers: Arc<Buffers>) -> Self {
+        Self { file, buffers }
+    }
+
     /// Reads at most 256 KiB of the bytes from `offset` up to `end`, all of which must have arrived.
     ///
     /// # Errors
@@ -108,10 +112,7 @@ impl Content {
             digest: *digest,
             ingest: Ingest::new(appender, Hasher::new(algorithm), 0, Some(on_written)),
         };
-        let growing = GrowingFile {
-            file: Arc::new(file),
-            buffers: Arc::clone(&self.buffers),
-        };
+        let growing = GrowingFile::new(Arc::new(file), Arc::clone(&self.buffers));
         Ok((fill, growing))
     }
 

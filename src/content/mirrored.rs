@@ -43,7 +43,7 @@ impl Content {
         self.sound(digest, &row).await
     }
 
-    /// Returns the size in bytes that a stored manifest of `repository` gives for `digest`, if one does.
+    /// Returns the largest size in bytes that a stored manifest of `repository` gives for `digest`, if one does.
     ///
     /// # Errors
     /// Storage errors.
@@ -94,7 +94,8 @@ impl Content {
         Ok(())
     }
 
-    /// Points `tag` at the stored manifest `digest`, as the upstream does now.
+    /// Points `tag` at the stored manifest `digest`, as the upstream did at `checked_at` (microseconds
+    /// since 1970).
     ///
     /// # Errors
     /// Storage errors.
@@ -103,6 +104,7 @@ impl Content {
         repository: &RepositoryName,
         tag: &Tag,
         digest: &Digest,
+        checked_at: i64,
     ) -> Result<(), Error> {
         self.metadata
             .set_tag(SetTag {
@@ -111,7 +113,7 @@ impl Content {
                 digest: *digest,
                 by: BY.to_owned(),
                 origin: Origin::Mirrored,
-                checked_at: self.metadata.now(),
+                checked_at,
             })
             .await?;
         Ok(())

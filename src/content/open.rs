@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
+use super::fill::GrowingFile;
 use super::store::{Content, address};
 
 /// Bytes as they travel between rooms; an error ends the stream without its rest.
@@ -39,6 +40,11 @@ impl StoredBlob {
     pub fn read(&self, range: Range<u64>) -> ByteStream {
         let buffers = Arc::clone(&self.buffers);
         stream(Arc::clone(&self.file), buffers, range)
+    }
+
+    /// Returns the blob as readers of one that was just fetched have it.
+    pub fn as_arrived(&self) -> GrowingFile {
+        GrowingFile::new(Arc::clone(&self.file), Arc::clone(&self.buffers))
     }
 
     /// Returns the blob's digest.

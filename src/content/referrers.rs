@@ -38,19 +38,28 @@ impl Content {
             .into_iter()
             .map(|row| (row.digest.to_row(), descriptor(row)))
             .collect();
-        for listed in self.fallback_referrers(repository, subject).await? {
-            let order = listed.digest.to_row();
-            let wanted = artifact_type
-                .is_none_or(|wanted| listed.artifact_type.as_deref() == Some(wanted))
-                && after.is_none_or(|after| order > after.to_row());
-            if !wanted || page.contains_key(&order) {
-                continue;
+        let listed: BTreeMap<Vec<u8>, Descriptor> = self
+            .fallback_referrers(repository, subject)
+            .await?
+            .into_iter()
+            .filter(|listed| {
+                artifact_type.is_none_or(|wanted| listed.artifact_type.as_deref() == Some(wanted))
+            })
+            .map(|listed| (listed.digest.to_row(), listed))
+            .filter(|(order, _)| after.is_none_or(|after| *order > after.to_row()))
+            .collect();
+        for (order, listed) in listed {
+            if page.range(..=order.clone()).count() >= limit {
+                break;
             }
-            let known = self
-                .metadata
-                .manifest(repository, &Reference::Digest(listed.digest))
-                .await?;
-            if known.is_some() {
+            let by_digest = Reference::Digest(listed.digest);
+            if !page.contains_key(&order)
+                && self
+                    .metadata
+                    .manifest(repository, &by_digest)
+                    .await?
+                    .is_some()
+            {
                 page.insert(order, listed);
             }
         }

@@ -38,13 +38,22 @@ impl Reserve {
         let done = match work().await {
             Err(Error::StorageFull) => {
                 tracing::warn!("the disk is full: using the reserve");
-                self.give_up();
+                self.on_disk(Self::give_up).await;
                 work().await
             }
             done => return done,
         };
-        self.refill();
+        self.on_disk(Self::refill).await;
         done
+    }
+
+    async fn on_disk(&self, step: fn(&Self)) {
+        let reserve = Self {
+            path: self.path.clone(),
+        };
+        if let Err(lost) = tokio::task::spawn_blocking(move || step(&reserve)).await {
+            tracing::warn!(%lost, "could not change the reserve");
+        }
     }
 
     fn give_up(&self) {

@@ -92,7 +92,7 @@ impl StateDirectory {
 
     /// Returns where the SQLite file lies.
     pub fn database(&self) -> PathBuf {
-        self.path.join("seawall.db")
+        self.path.join(metadata::FILE_NAME)
     }
 
     /// Returns the name of the network file system the directory is on, if it is on one: SQLite's

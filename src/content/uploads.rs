@@ -130,7 +130,14 @@ impl Content {
                     return Err(error);
                 }
             };
-            row = self.acknowledge_or_cut(row, &checkpoint).await?;
+            row = match self.acknowledge(row.clone(), &checkpoint).await {
+                Ok(row) => row,
+                Err(error) => {
+                    drop(ingest);
+                    self.cut_back_if_full(&row, &error).await;
+                    return Err(error);
+                }
+            };
             match taken {
                 Taken::All => {
                     return Ok(Upload {
@@ -179,7 +186,9 @@ impl Content {
             }
         };
         if let Taken::UntilBroken(error) = taken {
-            self.acknowledge_or_cut(row, &checkpoint).await?;
+            if let Err(full) = self.acknowledge(row.clone(), &checkpoint).await {
+                self.cut_back_if_full(&row, &full).await;
+            }
             return Err(error);
         }
         let size = checkpoint.offset;
@@ -289,9 +298,7 @@ impl Content {
             .await;
         let appender = match opened {
             Ok(appender) => appender,
-            Err(Error::Unavailable { reason }) => {
-                return Err(self.lost_bytes(row, reason).await);
-            }
+            Err(Error::BytesLost) => return Err(self.close_lost(row).await),
             Err(error) => return Err(error),
         };
         let hasher = match row.hash_state.as_deref().and_then(Hasher::restore) {
@@ -301,6 +308,12 @@ impl Content {
             Some(_) | None => self.rehash(&row.id, offset, row.algorithm).await?,
         };
         Ok(Ingest::new(appender, hasher, offset, None))
+    }
+
+    async fn cut_back_if_full(&self, row: &UploadRow, error: &Error) {
+        if matches!(error, Error::StorageFull) {
+            self.cut_back(row).await;
+        }
     }
 
     /// Drops what lies behind the acknowledged byte, so that a refused piece does not keep a full disk
@@ -323,38 +336,13 @@ impl Content {
         }
     }
 
-    /// Says what a failed opening means. Fewer bytes than were acknowledged (a file lost with its
-    /// disk's cache) can never be continued: the session is closed, so that the client starts anew.
-    async fn lost_bytes(&self, row: &UploadRow, reason: String) -> Error {
-        let (id, offset) = (row.id.clone(), row.offset);
-        let have = self
-            .blocking(move |store| Ok(store.read_upload(&id)?.metadata().map(|file| file.len())))
-            .await;
-        match have {
-            Ok(Ok(have)) if have >= offset => Error::Unavailable { reason },
-            Ok(Err(_)) | Err(Error::StorageFull) => Error::Unavailable { reason },
-            Ok(Ok(_)) | Err(_) => {
-                tracing::warn!(upload = %row.id, offset, "upload lost acknowledged bytes and is closed");
-                match self.delete_upload_row(&row.id).await {
-                    Ok(_) => Error::UploadUnknown,
-                    Err(error) => error,
-                }
-            }
-        }
-    }
-
-    /// Acknowledges, or gives a full disk the room back that was not acknowledged.
-    async fn acknowledge_or_cut(
-        &self,
-        row: UploadRow,
-        checkpoint: &Checkpoint,
-    ) -> Result<UploadRow, Error> {
-        match self.acknowledge(row.clone(), checkpoint).await {
-            Err(error @ Error::StorageFull) => {
-                self.cut_back(&row).await;
-                Err(error)
-            }
-            done => done,
+    /// Closes an upload whose file lost acknowledged bytes (with its disk's cache, say): it can never be
+    /// continued, and the client has to start anew.
+    async fn close_lost(&self, row: &UploadRow) -> Error {
+        tracing::warn!(upload = %row.id, offset = row.offset, "upload lost acknowledged bytes and is closed");
+        match self.delete_upload_row(&row.id).await {
+            Ok(_) => Error::UploadUnknown,
+            Err(error) => error,
         }
     }
 
@@ -465,17 +453,18 @@ async fn drain_piece(
     start: u64,
     budget: u64,
 ) -> Result<Drained, Error> {
-    let drained = ingest.drain(&mut piece.body, budget).await?;
+    let drained = ingest.drain(&mut piece.body, budget).await;
     if let Some(stated) = piece.length {
         let received = ingest.accepted() - start;
-        if received > stated || (drained == Drained::End && received < stated) {
+        let ended_early = matches!(drained, Ok(Drained::End)) && received < stated;
+        if received > stated || ended_early {
             return Err(Error::LengthMismatch { stated, received });
         }
-        if drained == Drained::Budget {
+        if matches!(drained, Ok(Drained::Budget)) {
             piece.length = Some(stated - received);
         }
     }
-    Ok(drained)
+    drained
 }
 
 pub(super) fn fresh_id() -> UploadId {

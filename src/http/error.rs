@@ -30,7 +30,7 @@ pub(super) enum Failure {
     PageTooLarge { asked: u64, most: u64 },
     /// `Content-Range` or `Content-Length` of an upload cannot be.
     BadContentRange(String),
-    /// The request body could not be read.
+    /// The body of a manifest could not be read.
     BodyBroken,
     /// Too many manifests are being pushed at once.
     Busy,
@@ -70,7 +70,7 @@ impl Failure {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }
             Self::BadContentRange(_) => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
-            Self::BodyBroken => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         }
     }
@@ -119,6 +119,8 @@ impl Failure {
             || status == StatusCode::INTERNAL_SERVER_ERROR
         {
             tracing::error!(status = status.as_u16(), message = %self.message(), "request failed");
+        } else if status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT {
+            tracing::warn!(status = status.as_u16(), message = %self.message(), "an upstream failed a request");
         } else {
             tracing::debug!(status = status.as_u16(), message = %self.message(), "request refused");
         }

@@ -91,8 +91,12 @@ impl Mirror {
             return Ok(None);
         }
         let head = target.remote.client.head_blob(&target.path, digest).await;
-        head.map_err(|error| trouble(target, error))?;
-        Ok(self.content.adopt_blob(repository, digest).await?)
+        match head {
+            Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
+            Err(upstream::Error::NotFound) => Err(trouble(target, upstream::Error::NotFound)),
+            // Some answer HEAD of what they send on GET with an error: the GET tells as well.
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -111,16 +115,23 @@ async fn fetch(
     digest: &Digest,
     lead: &Lead,
 ) -> Result<(), Error> {
+    // Whoever led before may have finished between our look and our lead.
+    let repository = &target.repository;
+    if let Some(stored) = content.mirrored_blob(repository, digest).await? {
+        lead.whole(stored.size(), stored.as_arrived());
+        return Ok(());
+    }
     let body = target.remote.client.get_blob(&target.path, digest, 0).await;
     let body = body.map_err(|error| trouble(target, error))?;
     let stated = content.stated_size(&target.repository, digest).await?;
     let total = match (stated, body.total) {
-        (Some(stated), Some(sent)) if stated != sent => {
+        (Some(stated), Some(sent)) if stated < sent => {
             let reason = format!("announced {sent} bytes where its manifest says {stated}");
             return Err(protocol(target, reason));
         }
-        (stated, sent) => stated.or(sent),
+        (_, sent) => sent,
     };
+    let limit = total.or(stated);
     let teller = lead.clone();
     let (mut fill, file) = content
         .begin_fill(
@@ -130,7 +141,7 @@ async fn fetch(
         )
         .await?;
     lead.arriving(total, file.clone());
-    if let Err(error) = receive(target, digest, body, &mut fill, total).await {
+    if let Err(error) = receive(target, digest, body, &mut fill, Length { total, limit }).await {
         content.abandon_fill(fill).await;
         tracing::warn!(upstream = %target.remote.settings.name, repository = %target.repository, %digest, %error, "could not fetch a blob");
         return Err(error);
@@ -152,28 +163,47 @@ async fn fetch(
     }
 }
 
+/// What is known of a body's length, in bytes.
+#[derive(Clone, Copy)]
+struct Length {
+    /// What the upstream announced.
+    total: Option<u64>,
+    /// What no honest body exceeds: that, or what a manifest says.
+    limit: Option<u64>,
+}
+
+impl Length {
+    fn fits(self, received: u64) -> bool {
+        match self.total {
+            Some(total) => received == total,
+            None => self.limit.is_none_or(|limit| received <= limit),
+        }
+    }
+}
+
 /// Takes the whole body into `fill`, asking again from where a broken one stopped.
 async fn receive(
     target: &Target,
     digest: &Digest,
     body: upstream::BlobBody,
     fill: &mut Fill,
-    total: Option<u64>,
+    length: Length,
 ) -> Result<(), Error> {
+    let Length { total, limit } = length;
     let mut body = Some(body);
     let mut fruitless = 0;
     loop {
         let before = fill.accepted();
         let cause = match body.take() {
-            Some(body) => match fill.take(bytes_of(body, before, total)).await {
-                Ok(()) if total.is_none_or(|total| fill.accepted() == total) => return Ok(()),
+            Some(body) => match fill.take(bytes_of(body, before, limit)).await {
+                Ok(()) if length.fits(fill.accepted()) => return Ok(()),
                 Ok(()) => format!("sent {} of {total:?} bytes", fill.accepted()),
                 Err(content::Error::BodyBroken { reason }) => reason,
                 Err(error) => return Err(error.into()),
             },
             None => "no answer".to_owned(),
         };
-        if total.is_some_and(|total| fill.accepted() > total) {
+        if limit.is_some_and(|limit| fill.accepted() > limit) {
             return Err(protocol(
                 target,
                 "sent more bytes than announced".to_owned(),
@@ -202,10 +232,10 @@ async fn receive(
 }
 
 /// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range, and
-/// reading no further than the chunk that reaches `total`: an endless body fills no disk.
-fn bytes_of(body: upstream::BlobBody, from: u64, total: Option<u64>) -> ByteStream {
+/// reading no further than the chunk that reaches `limit`: an endless body fills no disk.
+fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStream {
     let skip = from.saturating_sub(body.start);
-    let mut left = total.map_or(u64::MAX, |total| total.saturating_sub(from));
+    let mut left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(from));
     let bytes: ByteStream = Box::pin(futures_util::stream::try_unfold(
         (body, skip),
         |(mut body, mut skip)| async move {

@@ -12,9 +12,6 @@ pub enum Error {
     /// Storing or reading here failed.
     #[error(transparent)]
     Content(#[from] content::Error),
-    /// This server may not ask the upstream for this, and does not have it.
-    #[error("unknown here")]
-    Unknown,
 }
 
 impl Error {
@@ -28,7 +25,6 @@ impl Error {
             Self::Content(other) => Self::Content(content::Error::Unavailable {
                 reason: other.to_string(),
             }),
-            Self::Unknown => Self::Unknown,
         }
     }
 }

@@ -81,7 +81,7 @@ impl Inflight {
         };
         tokio::spawn(async move {
             let outcome = work.await;
-            // Out of the table before anyone is told: who comes now finds the row, or starts anew.
+            // Who comes now finds the row, or starts anew.
             drop(entry);
             if let Err(error) = outcome {
                 sender.send_modify(|progress| progress.phase = Phase::Failed(Arc::new(error)));

@@ -5,7 +5,7 @@ use oci::{Descriptor, Digest, Manifest, Page, Reference};
 
 use super::blob::trouble;
 use super::error::Error;
-use super::manifest::{ManifestFound, ManifestWanted};
+use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
 use crate::content::fallback_tag;
 use crate::upstream;
@@ -139,7 +139,10 @@ impl Mirror {
         match index {
             Ok(found) => Ok(ReferrersFound {
                 descriptors: self.listed(&found).await,
-                stale: None,
+                stale: match found.cache {
+                    CacheState::Stale { reason } => Some(reason),
+                    CacheState::Hit | CacheState::Revalidated | CacheState::Miss => None,
+                },
             }),
             Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {
                 Ok(none)

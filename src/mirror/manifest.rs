@@ -9,6 +9,7 @@ use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::blob::{protocol, trouble};
 use super::error::{Error, Trouble};
+use super::noted_tags::Noted;
 use super::remotes::{Mirror, Target};
 use crate::content::{self, ManifestRow, ManifestSource, NewManifest};
 use crate::policy::freshness::{Freshness, age, freshness};
@@ -221,6 +222,7 @@ impl Mirror {
         wanted: ManifestWanted,
     ) -> Result<ManifestFound, Error> {
         let reference = Reference::Tag(tag.clone());
+        let asked_at = self.content.now();
         let client = &target.remote.client;
         let head = client.head_manifest(&target.path, &reference).await;
         let head = head.map_err(|error| trouble(target, error))?;
@@ -241,7 +243,8 @@ impl Mirror {
         } else {
             let moved = Reference::Digest(now_at);
             if let Some(mut found) = self.stored(target, &moved, wanted).await? {
-                let moved = self.content.move_tag(&target.repository, tag, &now_at);
+                let repository = &target.repository;
+                let moved = self.content.move_tag(repository, tag, &now_at, asked_at);
                 unless_noted(moved.await);
                 found.cache = CacheState::Revalidated;
                 return Ok(found);
@@ -267,11 +270,13 @@ impl Mirror {
         wanted: ManifestWanted,
     ) -> Result<ManifestFound, Error> {
         if wanted == ManifestWanted::Facts {
+            let asked_at = self.content.now();
             let client = &target.remote.client;
             let head = client.head_manifest(&target.path, reference).await;
             let head = head.map_err(|error| trouble(target, error))?;
             if let Some(found) = facts(head, reference) {
-                self.remember(target, reference, found.digest).await?;
+                self.remember(target, reference, found.digest, asked_at)
+                    .await?;
                 return Ok(found);
             }
         }
@@ -289,6 +294,7 @@ impl Mirror {
         target: &Target,
         reference: &Reference,
         digest: Digest,
+        asked_at: i64,
     ) -> Result<(), Error> {
         let Reference::Tag(tag) = reference else {
             return Ok(());
@@ -297,9 +303,14 @@ impl Mirror {
         let repository = &target.repository;
         let stored = self.content.manifest_row(repository, &by_digest).await?;
         if stored.is_some() {
-            unless_noted(self.content.move_tag(repository, tag, &digest).await);
+            let moved = self.content.move_tag(repository, tag, &digest, asked_at);
+            unless_noted(moved.await);
         } else {
-            self.noted.note(repository, digest, tag);
+            let noted = Noted {
+                tag: tag.clone(),
+                at: asked_at,
+            };
+            self.noted.note(repository, digest, noted);
         }
         Ok(())
     }
@@ -324,8 +335,7 @@ impl Mirror {
             .read_manifest(&fetched.bytes, content_type)
             .await
             .map_err(|error| protocol(target, format!("sent an unusable manifest: {error}")))?;
-        let noted = self.noted.take(&target.repository, digest);
-        let tags = tag.cloned().into_iter().chain(noted).collect();
+        let tags = tag.cloned().into_iter().collect();
         let stored = self
             .content
             .put_manifest(NewManifest {
@@ -345,6 +355,7 @@ impl Mirror {
             Err(content::Error::StorageFull) => unless_noted(stored),
             stored => stored?,
         }
+        self.apply_noted(target, digest).await?;
         Ok(ManifestFound {
             digest,
             media_type: manifest.media_type,
@@ -353,6 +364,30 @@ impl Mirror {
             cache: CacheState::Miss,
             age: None,
         })
+    }
+
+    /// Points the tag that a HEAD told of `digest` at it, unless the upstream was asked about that tag
+    /// since: a tag never moves backwards.
+    async fn apply_noted(&self, target: &Target, digest: Digest) -> Result<(), Error> {
+        let Some(noted) = self.noted.take(&target.repository, digest) else {
+            return Ok(());
+        };
+        let by_tag = Reference::Tag(noted.tag.clone());
+        let known = self
+            .content
+            .manifest_row(&target.repository, &by_tag)
+            .await?;
+        let asked_since = known
+            .and_then(|row| row.tag)
+            .is_some_and(|tag| tag.checked_at >= noted.at);
+        if !asked_since {
+            let repository = &target.repository;
+            let moved = self
+                .content
+                .move_tag(repository, &noted.tag, &digest, noted.at);
+            unless_noted(moved.await);
+        }
+        Ok(())
     }
 
     async fn found(

@@ -13,7 +13,16 @@ const KEPT: Duration = Duration::from_secs(60);
 const MOST: u64 = 10_000;
 
 /// What HEADs told lately.
-pub(super) struct NotedTags(moka::sync::Cache<(RepositoryName, Digest), Tag>);
+pub(super) struct NotedTags(moka::sync::Cache<(RepositoryName, Digest), Noted>);
+
+/// A tag as a HEAD told it.
+#[derive(Clone)]
+pub(super) struct Noted {
+    /// The tag.
+    pub tag: Tag,
+    /// When, in microseconds since 1970.
+    pub at: i64,
+}
 
 impl Default for NotedTags {
     fn default() -> Self {
@@ -26,13 +35,13 @@ impl Default for NotedTags {
 }
 
 impl NotedTags {
-    /// Remembers that `tag` is `digest` upstream.
-    pub(super) fn note(&self, repository: &RepositoryName, digest: Digest, tag: &Tag) {
-        self.0.insert((repository.clone(), digest), tag.clone());
+    /// Remembers that `noted` is `digest` upstream.
+    pub(super) fn note(&self, repository: &RepositoryName, digest: Digest, noted: Noted) {
+        self.0.insert((repository.clone(), digest), noted);
     }
 
     /// Returns the tag that was noted for `digest`, once.
-    pub(super) fn take(&self, repository: &RepositoryName, digest: Digest) -> Option<Tag> {
+    pub(super) fn take(&self, repository: &RepositoryName, digest: Digest) -> Option<Noted> {
         self.0.remove(&(repository.clone(), digest))
     }
 }

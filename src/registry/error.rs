@@ -177,7 +177,7 @@ pub(super) fn content_error(
         content::Error::StorageFull => Error::StorageFull,
         content::Error::Unavailable { reason } => Error::Unavailable { reason },
         content::Error::Damaged { digest } => Error::Damaged { digest },
-        content::Error::UploadUnknown => Error::UploadUnknown {
+        content::Error::UploadUnknown | content::Error::BytesLost => Error::UploadUnknown {
             name: name.to_string(),
             id: upload.map(UploadId::to_string).unwrap_or_default(),
         },
@@ -232,7 +232,6 @@ pub(super) fn mirror_error(
             error: trouble.error,
         },
         mirror::Error::Content(error) => content_error(error, name, None),
-        mirror::Error::Unknown => unknown(),
     }
 }
 

@@ -23,7 +23,9 @@ pub async fn mount_blob(
     registry.refuse_unless_writable(at)?;
     registry.refuse_shadowing(at).await?;
     let sources = match from {
-        Some(from) => vec![from.repository.clone()],
+        // Under its plain name too: blobs that were pushed before the name's first manifest lie there.
+        Some(from) if from.asked == from.repository => vec![from.asked.clone()],
+        Some(from) => vec![from.asked.clone(), from.repository.clone()],
         None => {
             let holders = registry
                 .metadata()

@@ -114,7 +114,10 @@ pub async fn head_blob(
     at: &Resolved,
     digest: &Digest,
 ) -> Result<Option<u64>, Error> {
-    if let Some(target) = mirror_to_ask(registry, at, digest).await? {
+    let target = mirror_to_ask(registry, at, digest).await?;
+    // Where a push may take over a mirrored name, "exists" upstream would make it skip what it has to bring.
+    let target = target.filter(|target| !(is_default(at) && target.remote.settings.shadow));
+    if let Some(target) = target {
         let size = registry.mirror.blob_size(target, digest).await;
         return size.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)));
     }
@@ -157,6 +160,13 @@ async fn mirror_to_ask<'a>(
     let mirrored = registry.metadata();
     let mirrored = mirrored.has_ever_mirrored(&target.repository).await?;
     Ok(mirrored.then_some(target))
+}
+
+fn is_default(at: &Resolved) -> bool {
+    match &at.place {
+        Place::Local => false,
+        Place::Mirror { rule, .. } => *rule == Rule::Default,
+    }
 }
 
 fn unknown(at: &Resolved, digest: &Digest) -> Error {

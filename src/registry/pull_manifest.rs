@@ -87,7 +87,8 @@ pub async fn pull_manifest(
             age: answer.age,
             ..found
         }),
-        Err(_) => Ok(answer),
+        Err(Error::ManifestUnknown { .. }) => Ok(answer),
+        Err(error) => Err(error),
     }
 }
 

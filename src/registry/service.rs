@@ -119,12 +119,13 @@ impl Registry {
         }
         match self.content.extend_lease(digest).await {
             Ok(exists) => Ok(exists),
-            // Reads go on when nothing can be written. Nothing is reclaimed in this version; what
+            // Reads go on when the disk is full. Nothing is reclaimed in this version; what
             // reclaims must leave such digests alone (law 3).
-            Err(error) => {
+            Err(error @ crate::content::Error::StorageFull) => {
                 tracing::warn!(%digest, %error, "could not write a lease");
                 Ok(true)
             }
+            Err(error) => Err(super::error::content_error(error, &at.asked, None)),
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) const EVER_MIRRORED: &str = "SELECT r.id FROM repositories r WHERE r.
 
 pub(crate) const REFERENCED_SIZE: &str = "SELECT c.size FROM repositories r \
     JOIN manifest_refs c ON c.repository_id = r.id AND c.child = $2 \
-    WHERE r.name = $1 LIMIT 1";
+    WHERE r.name = $1 ORDER BY c.size DESC LIMIT 1";
 
 const DELETE: &str = "DELETE FROM manifests WHERE repository_id = $1 AND digest = $2";
 pub(crate) const DELETE_REFS: &str =
@@ -95,7 +95,7 @@ impl Metadata {
         .await
     }
 
-    /// Returns the bytes that a manifest of this repository says `child` has, if one names it.
+    /// Returns the most bytes that a manifest of this repository says `child` has, if one names it.
     pub async fn referenced_size(
         &self,
         repository: &RepositoryName,

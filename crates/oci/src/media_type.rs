@@ -15,9 +15,6 @@ pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.man
 /// Any bytes.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
-/// The types of manifests that are stored, in the order an upstream is asked for them.
-pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
-
 /// Returns a media type without parameters and white space.
 pub fn essence(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()

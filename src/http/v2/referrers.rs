@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
-use oci::{Digest, Page, Route, media_type};
+use oci::{Digest, Page, Route, RouteError, media_type};
 use serde_json::json;
 
 use super::call::Call;
@@ -20,12 +20,16 @@ pub(super) async fn answer(
     artifact_type: Option<String>,
     page: &Page,
 ) -> Result<Response, Failure> {
+    let after = match &page.last {
+        Some(last) => {
+            let parsed = Digest::parse(last).map_err(RouteError::DigestInvalid);
+            Some(parsed.map_err(Failure::Route)?)
+        }
+        None => None,
+    };
     let asked = ReferrersPage {
         artifact_type: artifact_type.as_deref(),
-        after: page
-            .last
-            .as_deref()
-            .and_then(|last| Digest::parse(last).ok()),
+        after,
         most: page.n.and_then(|n| usize::try_from(n).ok()),
     };
     let found = referrers(&call.context.registry, &call.caller, at, subject, asked).await?;
