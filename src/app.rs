@@ -10,6 +10,7 @@ use blobstore::filesystem::Filesystem;
 use hyper::header::{HeaderName, HeaderValue};
 use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -61,6 +62,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     let content = Arc::new(Content::new(
         Arc::new(store),
         metadata.clone(),
+        state.reserve(),
         content::Settings {
             lease: config.gc.lease,
         },
@@ -87,6 +89,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     let handler = http::handler(Context {
         registry: Arc::new(registry),
         settings: settings(&config)?,
+        manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
         clock,
     });

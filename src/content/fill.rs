@@ -171,7 +171,7 @@ impl Content {
     async fn forget_fill(&self, id: &UploadId) {
         // The bytes first: on a full disk they make the room that forgetting the row takes.
         self.drop_bytes(id).await;
-        if let Err(error) = self.metadata.delete_upload(id).await {
+        if let Err(error) = self.delete_upload_row(id).await {
             tracing::warn!(upload = %id, %error, "could not forget a mirror fill; the next start will");
         }
     }

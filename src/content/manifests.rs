@@ -125,12 +125,26 @@ impl Content {
         if let Some(bytes) = self.manifests.get(&row.digest) {
             return Ok(bytes);
         }
-        let opened = self.open_file(&row.digest, row.key.as_deref()).await?;
-        let (digest, size) = (row.digest, row.size);
+        let bytes = self
+            .verified_bytes(&row.digest, row.size, row.key.as_deref())
+            .await?;
+        self.manifests.insert(row.digest, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Reads small content from disk and checks that it has its digest.
+    async fn verified_bytes(
+        &self,
+        digest: &Digest,
+        size: u64,
+        key: Option<&str>,
+    ) -> Result<Bytes, Error> {
+        let digest = *digest;
+        let opened = self.open_file(&digest, key).await?;
+        let length = usize::try_from(size).map_err(|_| Error::Damaged { digest })?;
         if opened.size != size {
             return Err(Error::Damaged { digest });
         }
-        let length = usize::try_from(size).map_err(|_| Error::Damaged { digest })?;
         let buffers = Arc::clone(&self.buffers);
         let bytes = tokio::task::spawn_blocking(move || buffers.read(&opened.file, 0, length))
             .await?
@@ -142,9 +156,7 @@ impl Content {
             return Err(Error::Damaged { digest });
         }
         // A copy of its own size: what is kept must not keep a buffer that goes round.
-        let bytes = Bytes::copy_from_slice(&bytes);
-        self.manifests.insert(digest, bytes.clone());
-        Ok(bytes)
+        Ok(Bytes::copy_from_slice(&bytes))
     }
 
     /// Writes small content under its digest's name, durably; returns the key of its row.
@@ -155,7 +167,10 @@ impl Content {
         let known = self.metadata.find_blob_anywhere(digest).await?;
         let key = known.as_ref().and_then(|row| row.key.clone());
         if let Some(row) = known
-            && self.open_blob(digest, &row).await.is_ok()
+            && self
+                .verified_bytes(digest, row.size, key.as_deref())
+                .await
+                .is_ok()
         {
             return Ok(key);
         }

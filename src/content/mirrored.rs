@@ -38,9 +38,21 @@ impl Content {
             return Ok(None);
         };
         if !row.member {
-            self.link_mirrored(repository, digest).await?;
+            self.link_mirrored(repository, digest).await;
         }
         self.sound(digest, &row).await
+    }
+
+    /// Returns the size in bytes that a stored manifest of `repository` gives for `digest`, if one does.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn stated_size(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        Ok(self.metadata.referenced_size(repository, digest).await?)
     }
 
     /// Tells whether the bytes of `digest` are here, whoever brought them.
@@ -64,7 +76,7 @@ impl Content {
         let Some(row) = self.metadata.find_blob_anywhere(digest).await? else {
             return Ok(None);
         };
-        self.link_mirrored(repository, digest).await?;
+        self.link_mirrored(repository, digest).await;
         self.sound(digest, &row).await
     }
 
@@ -133,15 +145,14 @@ impl Content {
         self.metadata.now()
     }
 
-    async fn link_mirrored(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Result<(), Error> {
-        self.metadata
-            .link_blob(repository, digest, BY, Origin::Mirrored)
-            .await?;
-        Ok(())
+    /// Records a membership that is known without it; a failure only costs asking again.
+    async fn link_mirrored(&self, repository: &RepositoryName, digest: &Digest) {
+        let linked = self
+            .metadata
+            .link_blob(repository, digest, BY, Origin::Mirrored);
+        if let Err(error) = linked.await {
+            tracing::warn!(%repository, %digest, %error, "could not record a mirrored blob");
+        }
     }
 
     async fn sound(&self, digest: &Digest, row: &BlobRow) -> Result<Option<StoredBlob>, Error> {

@@ -3,8 +3,10 @@
 //! or who may do what.
 
 mod buffers;
+mod delete;
 mod error;
 mod fill;
+mod holders;
 mod ingest;
 mod manifests;
 mod mirrored;
@@ -12,6 +14,7 @@ mod open;
 mod publish;
 mod reading;
 mod referrers;
+mod reserve;
 mod state_directory;
 mod store;
 mod turns;
@@ -23,6 +26,7 @@ pub use manifests::{ManifestSource, NewManifest};
 pub use metadata::ManifestRow;
 pub use open::{ByteStream, StoredBlob};
 pub use referrers::fallback_tag;
+pub use reserve::Reserve;
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
 pub use turns::Turns;

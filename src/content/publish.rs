@@ -66,9 +66,9 @@ impl Content {
         }
     }
 
-    /// Puts the upload's bytes under the blob's name, unless they are there already; returns the key
-    /// of the blob's row.
-    pub(super) async fn place(
+    /// Puts the upload's bytes under the blob's name; returns the key of the blob's row. What is there
+    /// already is replaced: the new bytes are verified, and the old ones may have rotted.
+    async fn place(
         &self,
         id: &UploadId,
         state: &UploadState,
@@ -76,12 +76,7 @@ impl Content {
         digest: &Digest,
     ) -> Result<Option<String>, Error> {
         let known = self.metadata.find_blob_anywhere(digest).await?;
-        let key = known.as_ref().and_then(|row| row.key.clone());
-        if let Some(row) = known
-            && self.open_blob(digest, &row).await.is_ok()
-        {
-            return Ok(key);
-        }
+        let key = known.and_then(|row| row.key);
         let at = address(digest, key.as_deref())?;
         let (id, state) = (id.clone(), state.clone());
         self.blocking(move |store| store.publish(&id, &state, size, &at))

@@ -5,6 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::reserve::Reserve;
+
 /// An owned state directory; the lock ends with the process or when this is dropped.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -81,6 +83,11 @@ impl StateDirectory {
             path: path.to_owned(),
             lock,
         })
+    }
+
+    /// Takes the directory's reserve against a full disk.
+    pub fn reserve(&self) -> Reserve {
+        Reserve::take(&self.path)
     }
 
     /// Returns where the SQLite file lies.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use blobstore::{BlobAddress, BlobKey, BlobStore};
 use bytes::Bytes;
 use metadata::Metadata;
-use oci::{Digest, UploadId};
+use oci::Digest;
 use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
 use super::error::Error;
-use super::turns::Turns;
+use super::holders::Holders;
+use super::reserve::Reserve;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
 const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
@@ -32,7 +33,8 @@ pub struct Content {
     pub(super) store: Arc<dyn BlobStore>,
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
-    pub(super) locks: Turns<UploadId>,
+    pub(super) holders: Holders,
+    pub(super) reserve: Reserve,
     /// What blobs are read through.
     pub(super) buffers: Arc<Buffers>,
     /// Turns for reading large manifests.
@@ -44,12 +46,18 @@ pub struct Content {
 
 impl Content {
     /// Returns the room over `store` and `metadata`.
-    pub fn new(store: Arc<dyn BlobStore>, metadata: Metadata, settings: Settings) -> Self {
+    pub fn new(
+        store: Arc<dyn BlobStore>,
+        metadata: Metadata,
+        reserve: Reserve,
+        settings: Settings,
+    ) -> Self {
         Self {
             store,
             metadata,
             settings,
-            locks: Turns::default(),
+            holders: Holders::default(),
+            reserve,
             buffers: Arc::default(),
             readers: Semaphore::new(READERS),
             manifests: moka::sync::Cache::builder()

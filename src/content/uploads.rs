@@ -111,7 +111,8 @@ impl Content {
     ) -> Result<Upload, Error> {
         let asked_at = self.upload_row(repository, id, by).await?;
         expect_offset(&asked_at, piece.start)?;
-        let _turn = self.locks.turn(id).await;
+        let turn = self.holders.turn(id).await;
+        piece.body = turn.watch(piece.body);
         let mut row = self.upload_row(repository, id, by).await?;
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
@@ -129,7 +130,7 @@ impl Content {
                     return Err(error);
                 }
             };
-            row = self.acknowledge(row, &checkpoint).await?;
+            row = self.acknowledge_or_cut(row, &checkpoint).await?;
             match taken {
                 Taken::All => {
                     return Ok(Upload {
@@ -158,7 +159,8 @@ impl Content {
     ) -> Result<u64, Error> {
         let asked_at = self.upload_row(repository, id, by).await?;
         expect_offset(&asked_at, piece.start)?;
-        let _turn = self.locks.turn(id).await;
+        let turn = self.holders.turn(id).await;
+        piece.body = turn.watch(piece.body);
         let row = self.upload_row(repository, id, by).await?;
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
@@ -177,12 +179,13 @@ impl Content {
             }
         };
         if let Taken::UntilBroken(error) = taken {
-            self.acknowledge(row, &checkpoint).await?;
+            self.acknowledge_or_cut(row, &checkpoint).await?;
             return Err(error);
         }
         let size = checkpoint.offset;
         let actual = self.digest_of(id, &checkpoint, digest.algorithm()).await?;
         if actual != *digest {
+            self.cut_back(&row).await;
             return Err(Error::DigestMismatch {
                 stated: *digest,
                 actual,
@@ -211,10 +214,11 @@ impl Content {
         by: &str,
     ) -> Result<(), Error> {
         self.upload_row(repository, id, by).await?;
-        let _turn = self.locks.turn(id).await;
+        // Cancelling ends a writer whose client may be long gone.
+        let _turn = self.holders.take_over(id).await;
         // The bytes first: on a full disk they make the room that forgetting the row takes.
         self.drop_bytes(id).await;
-        if self.metadata.delete_upload(id).await? {
+        if self.delete_upload_row(id).await? {
             Ok(())
         } else {
             Err(Error::UploadUnknown)
@@ -235,7 +239,7 @@ impl Content {
                     kept.insert(id);
                 }
                 UploadPurpose::MirrorFill => {
-                    self.metadata.delete_upload(&id).await?;
+                    self.delete_upload_row(&id).await?;
                 }
             }
         }
@@ -331,11 +335,26 @@ impl Content {
             Ok(Err(_)) | Err(Error::StorageFull) => Error::Unavailable { reason },
             Ok(Ok(_)) | Err(_) => {
                 tracing::warn!(upload = %row.id, offset, "upload lost acknowledged bytes and is closed");
-                match self.metadata.delete_upload(&row.id).await {
+                match self.delete_upload_row(&row.id).await {
                     Ok(_) => Error::UploadUnknown,
-                    Err(error) => error.into(),
+                    Err(error) => error,
                 }
             }
+        }
+    }
+
+    /// Acknowledges, or gives a full disk the room back that was not acknowledged.
+    async fn acknowledge_or_cut(
+        &self,
+        row: UploadRow,
+        checkpoint: &Checkpoint,
+    ) -> Result<UploadRow, Error> {
+        match self.acknowledge(row.clone(), checkpoint).await {
+            Err(error @ Error::StorageFull) => {
+                self.cut_back(&row).await;
+                Err(error)
+            }
+            done => done,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::Clock;
@@ -26,12 +27,17 @@ pub struct Settings {
     pub catalog_most: u64,
 }
 
+/// What all manifests being pushed may take together, in KiB: 128 MiB.
+pub const MANIFEST_BUDGET_KIB: usize = 128 << 10;
+
 /// The registry and the settings, shared by every request.
 pub struct Context {
     /// The registry.
     pub registry: Arc<Registry>,
     /// The settings.
     pub settings: Settings,
+    /// Memory for the bodies of manifests that are being pushed, in KiB.
+    pub manifest_budget: Arc<Semaphore>,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// What time they come.

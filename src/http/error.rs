@@ -32,6 +32,8 @@ pub(super) enum Failure {
     BadContentRange(String),
     /// The request body could not be read.
     BodyBroken,
+    /// Too many manifests are being pushed at once.
+    Busy,
 }
 
 impl From<Error> for Failure {
@@ -69,6 +71,7 @@ impl Failure {
             }
             Self::BadContentRange(_) => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         }
     }
 
@@ -89,6 +92,7 @@ impl Failure {
             }
             Self::BadContentRange(reason) => reason.clone(),
             Self::BodyBroken => "request body broke off".to_owned(),
+            Self::Busy => "too many manifests are being pushed at once, try again".to_owned(),
         }
     }
 
@@ -136,7 +140,7 @@ impl Failure {
                     },
                 ..
             }) => respond::set(response, RETRY_AFTER, wait),
-            Self::Registry(Error::Unavailable { .. }) => {
+            Self::Registry(Error::Unavailable { .. }) | Self::Busy => {
                 let headers = response.headers_mut();
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }

@@ -13,5 +13,5 @@ pub mod server;
 mod tests;
 mod v2;
 
-pub use context::{Context, Settings};
+pub use context::{Context, MANIFEST_BUDGET_KIB, Settings};
 pub use root::handler;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use oci::Digest;
 
 use super::error::{Error, Trouble};
@@ -15,6 +16,9 @@ use crate::upstream;
 
 /// Attempts that may bring nothing before a broken body is given up.
 const FRUITLESS_ATTEMPTS: u32 = 5;
+
+/// Bytes that make an attempt worth another; a few at a time would go on for ever.
+const FRUITFUL: u64 = 64 << 10;
 
 /// The wait before the first of them; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -49,7 +53,7 @@ impl Mirror {
         });
         match follower.started().await {
             Ok(total) => Ok(BlobFound::Arriving { follower, total }),
-            Err(error) => Err(shared(&error)),
+            Err(error) => Err(error.for_follower()),
         }
     }
 
@@ -63,7 +67,10 @@ impl Mirror {
             return Ok(Some(stored.size()));
         }
         if let Some(mut follower) = self.inflight.join(&fetch_key(target, digest)) {
-            return follower.started().await.map_err(|error| shared(&error));
+            return follower
+                .started()
+                .await
+                .map_err(|error| error.for_follower());
         }
         let head = target.remote.client.head_blob(&target.path, digest).await;
         Ok(head.map_err(|error| trouble(target, error))?.size)
@@ -106,7 +113,14 @@ async fn fetch(
 ) -> Result<(), Error> {
     let body = target.remote.client.get_blob(&target.path, digest, 0).await;
     let body = body.map_err(|error| trouble(target, error))?;
-    let total = body.total;
+    let stated = content.stated_size(&target.repository, digest).await?;
+    let total = match (stated, body.total) {
+        (Some(stated), Some(sent)) if stated != sent => {
+            let reason = format!("announced {sent} bytes where its manifest says {stated}");
+            return Err(protocol(target, reason));
+        }
+        (stated, sent) => stated.or(sent),
+    };
     let teller = lead.clone();
     let (mut fill, file) = content
         .begin_fill(
@@ -151,7 +165,7 @@ async fn receive(
     loop {
         let before = fill.accepted();
         let cause = match body.take() {
-            Some(body) => match fill.take(bytes_of(body, before)).await {
+            Some(body) => match fill.take(bytes_of(body, before, total)).await {
                 Ok(()) if total.is_none_or(|total| fill.accepted() == total) => return Ok(()),
                 Ok(()) => format!("sent {} of {total:?} bytes", fill.accepted()),
                 Err(content::Error::BodyBroken { reason }) => reason,
@@ -165,7 +179,8 @@ async fn receive(
                 "sent more bytes than announced".to_owned(),
             ));
         }
-        fruitless = if fill.accepted() > before {
+        let brought = fill.accepted() - before;
+        fruitless = if brought >= FRUITFUL {
             0
         } else {
             fruitless + 1
@@ -186,10 +201,12 @@ async fn receive(
     }
 }
 
-/// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range.
-fn bytes_of(body: upstream::BlobBody, from: u64) -> ByteStream {
+/// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range, and
+/// reading no further than the chunk that reaches `total`: an endless body fills no disk.
+fn bytes_of(body: upstream::BlobBody, from: u64, total: Option<u64>) -> ByteStream {
     let skip = from.saturating_sub(body.start);
-    Box::pin(futures_util::stream::try_unfold(
+    let mut left = total.map_or(u64::MAX, |total| total.saturating_sub(from));
+    let bytes: ByteStream = Box::pin(futures_util::stream::try_unfold(
         (body, skip),
         |(mut body, mut skip)| async move {
             loop {
@@ -206,7 +223,12 @@ fn bytes_of(body: upstream::BlobBody, from: u64) -> ByteStream {
                 }
             }
         },
-    ))
+    ));
+    Box::pin(bytes.try_take_while(move |chunk| {
+        let within = left > 0 || chunk.is_empty();
+        left = left.saturating_sub(chunk.len() as u64);
+        std::future::ready(Ok(within))
+    }))
 }
 
 pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
@@ -218,16 +240,4 @@ pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
 
 pub(super) fn protocol(target: &Target, reason: String) -> Error {
     trouble(target, upstream::Error::Protocol { reason })
-}
-
-/// Returns a follower's own copy of what its leader met.
-fn shared(error: &Error) -> Error {
-    match error {
-        Error::Upstream(trouble) => Error::Upstream(trouble.clone()),
-        Error::Content(content::Error::StorageFull) => Error::Content(content::Error::StorageFull),
-        Error::Content(other) => Error::Content(content::Error::Unavailable {
-            reason: other.to_string(),
-        }),
-        Error::Unknown => Error::Unknown,
-    }
 }

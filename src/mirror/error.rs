@@ -17,6 +17,22 @@ pub enum Error {
     Unknown,
 }
 
+impl Error {
+    /// Returns a follower's own copy of what its leader met.
+    pub fn for_follower(&self) -> Self {
+        match self {
+            Self::Upstream(trouble) => Self::Upstream(trouble.clone()),
+            Self::Content(content::Error::StorageFull) => {
+                Self::Content(content::Error::StorageFull)
+            }
+            Self::Content(other) => Self::Content(content::Error::Unavailable {
+                reason: other.to_string(),
+            }),
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// What an upstream said, and which one.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{upstream} {error}")]

@@ -167,6 +167,23 @@ impl Follower {
         }
     }
 
+    /// Waits until the blob is verified and stored; returns its size in bytes.
+    ///
+    /// # Errors
+    /// What the leading request met.
+    pub async fn settled(&mut self) -> Result<u64, Arc<Error>> {
+        loop {
+            match &self.progress.borrow_and_update().phase {
+                Phase::Asking | Phase::Arriving { .. } => {}
+                Phase::Whole { size, .. } => return Ok(*size),
+                Phase::Failed(error) => return Err(Arc::clone(error)),
+            }
+            if self.progress.changed().await.is_err() {
+                return Err(Arc::new(lost()));
+            }
+        }
+    }
+
     /// Returns all bytes; the last are held back until the digest agreed.
     pub fn read_whole(self) -> ByteStream {
         self.read(0, None)

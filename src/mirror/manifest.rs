@@ -165,7 +165,7 @@ impl Mirror {
         match known {
             Some(row) if failed.error.is_trouble() => self.stale(row, wanted, failed).await,
             Some(_) if matches!(failed.error, upstream::Error::NotFound) => {
-                self.content.forget_tag(&target.repository, tag).await?;
+                unless_noted(self.content.forget_tag(&target.repository, tag).await);
                 Err(failed.into())
             }
             Some(_) | None => Err(failed.into()),
@@ -228,9 +228,10 @@ impl Mirror {
             return self.fetch(target, &reference, Some(tag), wanted).await;
         };
         if now_at == row.digest {
-            self.content
-                .confirm_tag(&target.repository, tag, &row.digest)
-                .await?;
+            let confirmed = self
+                .content
+                .confirm_tag(&target.repository, tag, &row.digest);
+            unless_noted(confirmed.await);
             let again = self
                 .found(row.clone(), wanted, CacheState::Revalidated)
                 .await;
@@ -240,16 +241,21 @@ impl Mirror {
         } else {
             let moved = Reference::Digest(now_at);
             if let Some(mut found) = self.stored(target, &moved, wanted).await? {
-                self.content
-                    .move_tag(&target.repository, tag, &now_at)
-                    .await?;
+                let moved = self.content.move_tag(&target.repository, tag, &now_at);
+                unless_noted(moved.await);
                 found.cache = CacheState::Revalidated;
                 return Ok(found);
             }
         }
-        // By digest: between HEAD and GET the tag may move once more.
-        self.fetch(target, &Reference::Digest(now_at), Some(tag), wanted)
-            .await
+        // By digest: between HEAD and GET the tag may move once more. Where the digest is gone by then,
+        // the tag itself is asked: only its own 404 says that there is no such tag.
+        let by_digest = Reference::Digest(now_at);
+        match self.fetch(target, &by_digest, Some(tag), wanted).await {
+            Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {
+                self.fetch(target, &reference, Some(tag), wanted).await
+            }
+            answer => answer,
+        }
     }
 
     /// Asks the upstream for something of which nothing is stored. HEAD costs nothing of a rate limit
@@ -291,7 +297,7 @@ impl Mirror {
         let repository = &target.repository;
         let stored = self.content.manifest_row(repository, &by_digest).await?;
         if stored.is_some() {
-            self.content.move_tag(repository, tag, &digest).await?;
+            unless_noted(self.content.move_tag(repository, tag, &digest).await);
         } else {
             self.noted.note(repository, digest, tag);
         }
@@ -320,7 +326,8 @@ impl Mirror {
             .map_err(|error| protocol(target, format!("sent an unusable manifest: {error}")))?;
         let noted = self.noted.take(&target.repository, digest);
         let tags = tag.cloned().into_iter().chain(noted).collect();
-        self.content
+        let stored = self
+            .content
             .put_manifest(NewManifest {
                 repository: &target.repository,
                 digest,
@@ -332,7 +339,12 @@ impl Mirror {
                     name: &target.remote.settings.name,
                 },
             })
-            .await?;
+            .await;
+        match stored {
+            // It is served all the same; the next pull asks again.
+            Err(content::Error::StorageFull) => unless_noted(stored),
+            stored => stored?,
+        }
         Ok(ManifestFound {
             digest,
             media_type: manifest.media_type,
@@ -349,10 +361,9 @@ impl Mirror {
         wanted: ManifestWanted,
         cache: CacheState,
     ) -> Result<ManifestFound, Error> {
-        let bytes = match wanted {
-            ManifestWanted::Bytes => Some(self.content.manifest_bytes(&row).await?),
-            ManifestWanted::Facts => None,
-        };
+        // Also for HEAD: what cannot be served is not said to exist.
+        let bytes = self.content.manifest_bytes(&row).await?;
+        let bytes = (wanted == ManifestWanted::Bytes).then_some(bytes);
         let confirmed = row
             .tag
             .as_ref()
@@ -365,6 +376,13 @@ impl Mirror {
             age: confirmed.and_then(|tag| age(self.content.now(), tag.checked_at)),
             media_type: row.media_type,
         })
+    }
+}
+
+/// A note that cannot be written (on a full disk, say) does not stop a pull: the next one asks again.
+fn unless_noted(noted: Result<(), content::Error>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "could not note what an upstream said");
     }
 }
 

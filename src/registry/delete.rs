@@ -3,7 +3,7 @@
 
 use oci::{Digest, Reference};
 
-use super::error::Error;
+use super::error::{Error, content_error};
 use super::resolve::Resolved;
 use super::service::Registry;
 use crate::auth::Caller;
@@ -20,11 +20,11 @@ pub async fn delete_manifest(
     reference: &Reference,
 ) -> Result<(), Error> {
     refuse_unless_deletable(registry, at)?;
-    let metadata = registry.metadata();
-    let deleted = match reference {
-        Reference::Tag(tag) => metadata.delete_tag(&at.repository, tag).await?,
-        Reference::Digest(digest) => metadata.delete_manifest(&at.repository, digest).await?,
-    };
+    let deleted = registry
+        .content
+        .delete_manifest(&at.repository, reference)
+        .await;
+    let deleted = deleted.map_err(|error| content_error(error, &at.asked, None))?;
     if deleted {
         return Ok(());
     }
@@ -45,11 +45,8 @@ pub async fn delete_blob(
     digest: &Digest,
 ) -> Result<(), Error> {
     refuse_unless_deletable(registry, at)?;
-    if registry
-        .metadata()
-        .unlink_blob(&at.repository, digest)
-        .await?
-    {
+    let deleted = registry.content.delete_blob(&at.repository, digest).await;
+    if deleted.map_err(|error| content_error(error, &at.asked, None))? {
         return Ok(());
     }
     Err(Error::BlobUnknown {

@@ -50,6 +50,11 @@ async fn mount(
     digest: &Digest,
     source: RepositoryName,
 ) -> Result<bool, Error> {
+    // Only what can be served is mounted; a miss makes the client send it, which repairs it.
+    let sound = registry.content.find_blob(&source, digest).await;
+    if !matches!(sound, Ok(Some(_))) {
+        return Ok(false);
+    }
     let outcome = registry
         .metadata()
         .mount_blob(metadata::Mount {

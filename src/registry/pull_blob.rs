@@ -45,6 +45,27 @@ impl BlobAnswer {
         }
     }
 
+    /// Waits until the size is more than an upstream's word, and returns it in bytes. Asked before a client
+    /// is told that a part lies outside the blob.
+    ///
+    /// # Errors
+    /// What became of a blob that was arriving.
+    pub async fn verified_size(&mut self, at: &Resolved) -> Result<u64, Error> {
+        match &mut self.source {
+            Source::Stored(blob) => Ok(blob.size()),
+            Source::Arriving(follower) => {
+                let settled = follower.settled().await;
+                let size = settled.map_err(|error| {
+                    mirror_error(error.for_follower(), &at.asked, || Error::NameUnknown {
+                        name: at.asked.to_string(),
+                    })
+                })?;
+                self.size = Some(size);
+                Ok(size)
+            }
+        }
+    }
+
     fn stored(blob: StoredBlob, cache: Option<CacheState>) -> Self {
         Self {
             size: Some(blob.size()),

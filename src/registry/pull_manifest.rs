@@ -10,6 +10,7 @@ use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
 use super::service::Registry;
 use crate::auth::Caller;
+use crate::content;
 use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Target, UpstreamError};
 use crate::policy::negotiation::Accepted;
 
@@ -135,12 +136,17 @@ async fn local(
             }
         });
     };
-    let bytes = match wanted {
-        ManifestWanted::Bytes => {
-            let bytes = registry.content.manifest_bytes(&row).await;
+    let bytes = registry.content.manifest_bytes(&row).await;
+    let bytes = match (wanted, bytes) {
+        (ManifestWanted::Bytes, bytes) => {
             Some(bytes.map_err(|error| content_error(error, &at.asked, None))?)
         }
-        ManifestWanted::Facts => {
+        // A damaged manifest is not there: the push that asks sends it again and repairs it.
+        (ManifestWanted::Facts, Err(content::Error::Damaged { .. })) => {
+            return Err(unknown(at, reference));
+        }
+        (ManifestWanted::Facts, bytes) => {
+            bytes.map_err(|error| content_error(error, &at.asked, None))?;
             let leased = registry.lease(caller, at, &row.digest, row.lease_until);
             if !leased.await? {
                 return Err(unknown(at, reference));

@@ -34,7 +34,9 @@ impl Place {
 
     /// Returns whether something at this place may lead to an address at `target`.
     pub(super) fn may_lead_to(self, target: Self) -> bool {
-        target != Self::Nowhere && target <= self
+        // Link-local is the cloud's metadata service: only an upstream that is there itself leads there.
+        let reserved = target == Self::LinkLocal && self != Self::LinkLocal;
+        target != Self::Nowhere && target <= self && !reserved
     }
 
     /// IANA's IPv4 special-purpose registry.
@@ -190,7 +192,9 @@ mod tests {
         ];
         for (index, from) in places.into_iter().enumerate() {
             for (other, to) in places.into_iter().enumerate() {
-                assert_eq!(from.may_lead_to(to), other <= index, "{from:?} to {to:?}");
+                let metadata_service = to == Place::LinkLocal && from != Place::LinkLocal;
+                let allowed = other <= index && !metadata_service;
+                assert_eq!(from.may_lead_to(to), allowed, "{from:?} to {to:?}");
             }
             assert!(!from.may_lead_to(Place::Nowhere));
         }

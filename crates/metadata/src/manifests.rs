@@ -48,6 +48,10 @@ pub(crate) const BY_TAG: &str = "SELECT m.digest, m.media_type, m.size, m.subjec
 pub(crate) const EVER_MIRRORED: &str = "SELECT r.id FROM repositories r WHERE r.name = $1 \
     AND EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = r.id AND m.origin = 2)";
 
+pub(crate) const REFERENCED_SIZE: &str = "SELECT c.size FROM repositories r \
+    JOIN manifest_refs c ON c.repository_id = r.id AND c.child = $2 \
+    WHERE r.name = $1 LIMIT 1";
+
 const DELETE: &str = "DELETE FROM manifests WHERE repository_id = $1 AND digest = $2";
 pub(crate) const DELETE_REFS: &str =
     "DELETE FROM manifest_refs WHERE repository_id = $1 AND parent = $2";
@@ -87,6 +91,23 @@ impl Metadata {
     ) -> Result<bool> {
         self.write((repository.clone(), *digest), |tx, (repository, digest)| {
             Box::pin(delete_manifest(tx, repository, digest))
+        })
+        .await
+    }
+
+    /// Returns the bytes that a manifest of this repository says `child` has, if one names it.
+    pub async fn referenced_size(
+        &self,
+        repository: &RepositoryName,
+        child: &Digest,
+    ) -> Result<Option<u64>> {
+        self.read((repository.clone(), *child), |tx, (repository, child)| {
+            Box::pin(async move {
+                let row = tx
+                    .query_one(REFERENCED_SIZE, &[repository.into(), child.into()])
+                    .await?;
+                row.map(|row| row.u64(0)).transpose()
+            })
         })
         .await
     }

@@ -54,6 +54,7 @@ fn routes() -> Vec<Failure> {
         },
         Failure::BadContentRange("content range \"…\" is invalid".to_owned()),
         Failure::BodyBroken,
+        Failure::Busy,
     ]
 }
 

@@ -37,7 +37,7 @@ async fn get(call: &Call, at: &Resolved, digest: &Digest) -> Result<Response, Fa
     let mut response = if is_known(&call.headers, digest) {
         respond::empty(StatusCode::NOT_MODIFIED)
     } else {
-        content(call, digest, found)
+        content(call, at, digest, found).await?
     };
     describe(&mut response, digest);
     let namespace = at.namespace.as_deref();
@@ -45,11 +45,20 @@ async fn get(call: &Call, at: &Resolved, digest: &Digest) -> Result<Response, Fa
     Ok(response)
 }
 
-fn content(call: &Call, digest: &Digest, found: BlobAnswer) -> Response {
-    let Some(size) = found.size else {
-        return typed(respond::stream(StatusCode::OK, found.read_whole()));
+async fn content(
+    call: &Call,
+    at: &Resolved,
+    digest: &Digest,
+    mut found: BlobAnswer,
+) -> Result<Response, Failure> {
+    let Some(mut size) = found.size else {
+        return Ok(typed(respond::stream(StatusCode::OK, found.read_whole())));
     };
-    match oci::resolve_range(wanted_range(call, digest), size) {
+    let range = wanted_range(call, digest);
+    if oci::resolve_range(range, size) == RangeOutcome::Unsatisfiable {
+        size = found.verified_size(at).await?;
+    }
+    Ok(match oci::resolve_range(range, size) {
         RangeOutcome::Whole => {
             let mut response = typed(respond::stream(StatusCode::OK, found.read_whole()));
             respond::set_number(&mut response, CONTENT_LENGTH, size);
@@ -65,7 +74,7 @@ fn content(call: &Call, digest: &Digest, found: BlobAnswer) -> Response {
             response
         }
         RangeOutcome::Unsatisfiable => unsatisfiable(size),
-    }
+    })
 }
 
 /// Returns the `Range` to obey. `If-Range` with another tag asks for the whole (RFC 9110 section

@@ -1,13 +1,19 @@
 //! Request bodies as the registry takes them: a stream of bytes for blobs, one bounded buffer for
 //! manifests.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_LENGTH;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::error::Failure;
 use crate::http::server::RequestBody;
 use crate::registry::ByteStream;
+
+/// The step in which bodies take their share of the budget, in KiB.
+const SHARE_KIB: u32 = 64;
 
 /// Returns the bytes of `body` as they arrive.
 pub(super) fn stream(body: RequestBody) -> ByteStream {
@@ -25,22 +31,47 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads the whole body, of at most `limit` bytes.
+/// A whole body, and its share of what all bodies may take; kept until the body is done with.
+pub(super) struct Whole {
+    /// The bytes.
+    pub bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads the whole body, of at most `limit` bytes, within `budget` (KiB that all such bodies share).
 pub(super) async fn read(
     headers: &HeaderMap,
     body: &mut RequestBody,
     limit: u64,
-) -> Result<Bytes, Failure> {
+    budget: &Arc<Semaphore>,
+) -> Result<Whole, Failure> {
     if length(headers).is_some_and(|length| length > limit) {
         return Err(Failure::ManifestTooLarge { limit });
     }
-    let mut whole = BytesMut::new();
+    let announced = length(headers).unwrap_or_default();
+    let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut granted = 0;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|_| Failure::BodyBroken)?;
         if (whole.len() + chunk.len()) as u64 > limit {
             return Err(Failure::ManifestTooLarge { limit });
         }
+        // Taken as bytes arrive, so that clients who announce much and send nothing keep nobody out.
+        while granted < whole.len() + chunk.len() {
+            let more = Arc::clone(budget)
+                .try_acquire_many_owned(SHARE_KIB)
+                .map_err(|_| Failure::Busy)?;
+            granted += SHARE_KIB as usize * 1024;
+            match &mut share {
+                Some(share) => share.merge(more),
+                None => share = Some(more),
+            }
+        }
         whole.extend_from_slice(&chunk);
     }
-    Ok(whole.freeze())
+    Ok(Whole {
+        bytes: whole.freeze(),
+        _share: share,
+    })
 }

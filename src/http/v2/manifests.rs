@@ -77,12 +77,13 @@ async fn put(
     tags: &[Tag],
 ) -> Result<Response, Failure> {
     let limit = call.context.settings.manifest_limit;
-    let bytes = read(&call.headers, &mut body, limit).await?;
+    let budget = &call.context.manifest_budget;
+    let whole = read(&call.headers, &mut body, limit, budget).await?;
     let push = NewPush {
         reference,
         tags,
         content_type: call.header(CONTENT_TYPE.as_str()),
-        bytes,
+        bytes: whole.bytes.clone(),
     };
     let pushed = push_manifest(&call.context.registry, &call.caller, at, push).await?;
     let mut response = respond::empty(StatusCode::CREATED);

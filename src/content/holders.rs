@@ -1,0 +1,175 @@
+//! Who is writing an upload now, so that a writer whose client has gone silent does not keep others out:
+//! a cancel ends it at once, another piece once nothing has arrived for a while. What it brought is kept.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use oci::UploadId;
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::{Instant, timeout};
+
+use super::open::ByteStream;
+use super::turns::Turns;
+
+/// A writer that got no bytes for so long gives way to a client that comes back.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// How often those who wait look whether the writer has gone silent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The uploads that are being written.
+#[derive(Default)]
+pub(super) struct Holders {
+    turns: Turns<UploadId>,
+    writing: Arc<Mutex<HashMap<UploadId, Arc<Holder>>>>,
+}
+
+struct Holder {
+    stop: Notify,
+    last_bytes: Mutex<Instant>,
+}
+
+/// One writer's turn; it ends when this is dropped.
+pub(super) struct Turn {
+    id: UploadId,
+    holder: Arc<Holder>,
+    writing: Arc<Mutex<HashMap<UploadId, Arc<Holder>>>>,
+    _line: OwnedMutexGuard<()>,
+}
+
+impl Holders {
+    /// Waits for the upload's turn.
+    pub(super) async fn turn(&self, id: &UploadId) -> Turn {
+        let line = loop {
+            match timeout(LOOK_EVERY, self.turns.turn(id)).await {
+                Ok(line) => break line,
+                Err(_) => self.stop_if(id, |holder| holder.silent_for() >= SILENT),
+            }
+        };
+        let holder = Arc::new(Holder {
+            stop: Notify::new(),
+            last_bytes: Mutex::new(Instant::now()),
+        });
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        writing.insert(id.clone(), Arc::clone(&holder));
+        Turn {
+            id: id.clone(),
+            holder,
+            writing: Arc::clone(&self.writing),
+            _line: line,
+        }
+    }
+
+    /// Ends whoever writes the upload, then waits for its turn.
+    pub(super) async fn take_over(&self, id: &UploadId) -> Turn {
+        self.stop_if(id, |_| true);
+        self.turn(id).await
+    }
+
+    fn stop_if(&self, id: &UploadId, condition: impl FnOnce(&Holder) -> bool) {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(holder) = writing.get(id)
+            && condition(holder)
+        {
+            holder.stop.notify_one();
+        }
+    }
+}
+
+impl Holder {
+    fn silent_for(&self) -> Duration {
+        let last = self
+            .last_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
+    }
+
+    fn got_bytes(&self) {
+        let mut last = self
+            .last_bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Instant::now();
+    }
+}
+
+impl Turn {
+    /// Returns `body` as this writer gets it: it breaks off when another takes over.
+    pub(super) fn watch(&self, body: ByteStream) -> ByteStream {
+        let start = (body, Arc::clone(&self.holder));
+        Box::pin(futures_util::stream::unfold(
+            start,
+            |(mut body, holder)| async move {
+                let next = tokio::select! {
+                    next = body.next() => next?,
+                    () = holder.stop.notified() => {
+                        Err(io::Error::new(io::ErrorKind::Interrupted, "another request took over"))
+                    }
+                };
+                holder.got_bytes();
+                Some((next, (body, holder)))
+            },
+        ))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        writing.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use oci::UploadId;
+
+    use super::{ByteStream, Holders, SILENT};
+
+    fn id() -> UploadId {
+        UploadId::parse("0f8fad5b-d9cb-469f-a165-70867728950e").expect("an id")
+    }
+
+    fn silent_after(bytes: &'static [u8]) -> ByteStream {
+        let first = stream::once(async move { Ok(Bytes::from_static(bytes)) });
+        Box::pin(first.chain(stream::pending()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_writer_gives_way_and_its_bytes_are_seen() {
+        let holders = Holders::default();
+        let turn = holders.turn(&id()).await;
+        let mut body = turn.watch(silent_after(b"abc"));
+        let started = tokio::time::Instant::now();
+        let writer = async move {
+            let first = body.next().await.expect("bytes").expect("no error");
+            let second = body.next().await.expect("an end");
+            drop(turn);
+            (first, second.is_err())
+        };
+        let same = id();
+        let (seen, _next) = tokio::join!(writer, holders.turn(&same));
+        assert_eq!(seen, (Bytes::from_static(b"abc"), true));
+        assert!(started.elapsed() >= SILENT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancel_does_not_wait_for_silence() {
+        let holders = Holders::default();
+        let turn = holders.turn(&id()).await;
+        let mut body = turn.watch(silent_after(b""));
+        let started = tokio::time::Instant::now();
+        let writer = async move {
+            while let Some(Ok(_)) = body.next().await {}
+            drop(turn);
+        };
+        tokio::join!(writer, async { drop(holders.take_over(&id()).await) });
+        assert!(started.elapsed() < SILENT);
+    }
+}
