@@ -1,13 +1,13 @@
 //! What is finite: memory does not grow with a blob's size, and a full disk loses nothing.
 
 use std::fs;
-use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::stream;
 
-use crate::support::binary::{Served, seawall, seawall_on_a_small_disk};
+use crate::support::binary::{Served, seawall};
 use crate::support::images::{Algorithm, Blob, Content, OCI_LAYER, Recipe, digest_of, noise};
+use crate::support::small_disk::SmallDisk;
 use crate::support::upstream::FakeUpstream;
 
 /// The growth of memory that a blob of any size may cause.
@@ -86,28 +86,10 @@ async fn memory_does_not_grow_with_a_blob_that_is_mirrored_for_a_client_that_doe
     drop(lazy);
 }
 
-/// A server on a disk of 24 MiB; `None` where this user may not mount one.
-async fn on_a_small_disk(home: &Path) -> Option<Served> {
-    let disk = home.join("disk");
-    fs::create_dir(&disk).unwrap();
-    let Some(mut command) = seawall_on_a_small_disk(home, &disk, "24m").await else {
-        eprintln!("not run: this user may not mount a small disk");
-        return None;
-    };
-    let config = home.join("config.yml");
-    let text = format!(
-        "version: 0.1\nhttp: {{addr: '127.0.0.1:0'}}\n\
-         storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n",
-        disk.join("root").display()
-    );
-    fs::write(&config, text).unwrap();
-    Some(Served::start(command.arg("serve").arg(&config)).await)
-}
-
 #[tokio::test]
 async fn a_full_disk_is_507_and_what_was_stored_is_served() {
     let home = tempfile::tempdir().unwrap();
-    let Some(served) = on_a_small_disk(home.path()).await else {
+    let Some(served) = SmallDisk::start(home.path(), "").await else {
         return;
     };
     let client = served.client();
@@ -135,7 +117,7 @@ async fn a_full_disk_is_507_and_what_was_stored_is_served() {
 #[tokio::test]
 async fn a_cancelled_upload_gives_a_full_disk_its_room_back() {
     let home = tempfile::tempdir().unwrap();
-    let Some(served) = on_a_small_disk(home.path()).await else {
+    let Some(served) = SmallDisk::start(home.path(), "").await else {
         return;
     };
     let client = served.client();

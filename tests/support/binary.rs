@@ -1,7 +1,7 @@
 //! The real program as a child process: what only a process can show (exit codes, signals, locks).
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -40,32 +40,6 @@ pub(crate) fn seawall(home: &Path) -> Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
-}
-
-/// Returns the program in a mount namespace where `directory` is a disk of `size` (as mount(8)
-/// takes it); `None` where this user may not make one.
-pub(crate) async fn seawall_on_a_small_disk(
-    home: &Path,
-    directory: &Path,
-    size: &str,
-) -> Option<Command> {
-    let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && exec \"$@\"");
-    let prepare = |program: &str| {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--map-root-user", "--mount", "sh", "-c", &script])
-            .arg(directory)
-            .arg(program)
-            .env("HOME", home)
-            .current_dir(home)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command
-    };
-    let tried = prepare("true").output().await;
-    tried
-        .is_ok_and(|output| output.status.success())
-        .then(|| prepare(env!("CARGO_BIN_EXE_seawall")))
 }
 
 /// Runs a command to its end.
@@ -132,6 +106,16 @@ impl Served {
             .and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok())
             .map(|kilobytes| kilobytes * 1024)
             .expect("Linux tells it in kB")
+    }
+
+    /// Returns where this process finds a file that the server sees under `path`.
+    pub(crate) fn seen_by_server(&self, path: &Path) -> PathBuf {
+        let id = self.child.id().expect("the child still runs");
+        let inside = path.strip_prefix("/").expect("stories use absolute paths");
+        Path::new("/proc")
+            .join(id.to_string())
+            .join("root")
+            .join(inside)
     }
 
     /// Sends SIGTERM.

@@ -3,6 +3,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -68,6 +69,15 @@ impl Client {
 
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.call(Method::DELETE, path)
+    }
+
+    /// Asks the server for something else again and again until `happened`.
+    pub(crate) async fn until(&self, what: &str, mut happened: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !happened() {
+            assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+            self.get("/v2/").await.expect_status(200);
+        }
     }
 
     /// Opens an upload and returns its `Location`.

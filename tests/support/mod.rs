@@ -7,6 +7,7 @@ pub(crate) mod gate;
 pub(crate) mod images;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod small_disk;
 pub(crate) mod upstream;
 pub(crate) mod upstream_answers;
 pub(crate) mod upstream_plan;

@@ -1,6 +1,7 @@
 //! Requests and responses byte by byte, for what a polite HTTP client would never send.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,6 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::gate::PATIENCE;
+
+/// What [`RawConnection::send_patiently`] sends at a time.
+const PIECE: usize = 16 * 1024;
 
 /// One connection to a server.
 #[derive(Debug)]
@@ -58,6 +62,28 @@ impl RawConnection {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
         let _ = sent.expect("the server reads in time");
+    }
+
+    /// Sends bytes as far and as fast as the server takes them, adding to `sent`; returns the status
+    /// of an answer, `None` when the server hung up. May wait for ever.
+    pub(crate) async fn send_patiently(&mut self, bytes: &[u8], sent: &AtomicUsize) -> Option<u16> {
+        let (mut read, mut write) = self.stream.split();
+        let sending = async {
+            for piece in bytes.chunks(PIECE) {
+                if write.write_all(piece).await.is_err() {
+                    break;
+                }
+                sent.fetch_add(piece.len(), Ordering::SeqCst);
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut answer = [0; b"HTTP/1.1 200".len()];
+        let answered = tokio::select! {
+            () = sending => return None,
+            answered = read.read_exact(&mut answer) => answered,
+        };
+        answered.ok()?;
+        std::str::from_utf8(&answer[9..]).ok()?.parse().ok()
     }
 
     /// Ends the sending side.

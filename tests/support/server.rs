@@ -75,6 +75,13 @@ impl TestServer {
         self.directory.path().join("data")
     }
 
+    /// Returns the file in which a blob or manifest lies.
+    pub(crate) fn blob_file(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').expect("a digest has an algorithm");
+        let blobs = self.data().join("docker/registry/v2/blobs");
+        blobs.join(algorithm).join(&hex[..2]).join(hex).join("data")
+    }
+
     /// Asks for a target exactly as written.
     pub(crate) async fn exact(&self, method: &str, target: &str) -> RawResponse {
         exact(self.address(), method, target).await

@@ -296,6 +296,11 @@ fn blob(
     if let Some(Fault::Bytes(other)) = &fault {
         bytes = other.clone();
     }
+    if let Some(Fault::Unannounced(count)) = fault {
+        // Without a length, hyper sends it chunked.
+        let zeros = Bytes::from(vec![0; count]);
+        return Response::new(trickle(plan.clone(), zeros, None, asked.kind));
+    }
     let total = bytes.len();
     let from = headers
         .get("range")

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     IgnoreRange,
     /// Sends these bytes instead of the right ones.
     Bytes(Bytes),
+    /// Sends so many zeros, however large the blob is, and does not say how many.
+    Unannounced(usize),
     /// Redirects to this origin, same path.
     RedirectTo(String),
 }

@@ -1,0 +1,98 @@
+//! A server on a disk of its own that is small enough to be filled.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::binary::Served;
+use super::client::Client;
+
+/// The room on the disk, as mount(8) takes it.
+const SIZE: &str = "24m";
+
+/// A `seawall serve` whose data lies on a disk of 24 MiB.
+pub(crate) struct SmallDisk {
+    served: Served,
+    disk: PathBuf,
+}
+
+impl SmallDisk {
+    /// Starts one with `settings` (YAML, top level) beside the usual ones; `None` where this user may
+    /// not mount a disk.
+    pub(crate) async fn start(home: &Path, settings: &str) -> Option<Self> {
+        let disk = home.join("disk");
+        fs::create_dir(&disk).expect("the test's own directory can be written");
+        let Some(mut command) = command(home, &disk).await else {
+            eprintln!("not run: this user may not mount a small disk");
+            return None;
+        };
+        let config = home.join("config.yml");
+        let text = format!(
+            "version: 0.1\nhttp: {{addr: '127.0.0.1:0'}}\n\
+             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{settings}\n",
+            disk.join("root").display()
+        );
+        fs::write(&config, text).expect("the test's own directory can be written");
+        let served = Served::start(command.arg("serve").arg(&config)).await;
+        Some(Self { served, disk })
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.served.client()
+    }
+
+    /// Takes every byte that is free.
+    pub(crate) fn fill(&self) {
+        let filler = self.served.seen_by_server(&self.disk).join("filler");
+        let mut filler = File::create(filler).expect("the disk can be written");
+        for piece in [64 * 1024, 4096, 1] {
+            let bytes = vec![b'f'; piece];
+            let full = loop {
+                if let Err(error) = filler.write_all(&bytes) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        }
+    }
+
+    /// Returns the bytes that lie in open uploads.
+    pub(crate) fn upload_bytes(&self) -> u64 {
+        let root = self.served.seen_by_server(&self.disk).join("root");
+        upload_bytes(&root)
+    }
+}
+
+/// Returns the bytes that lie in the open uploads of the data at `root`.
+pub(crate) fn upload_bytes(root: &Path) -> u64 {
+    let uploads = fs::read_dir(root.join("uploads")).expect("a store has a directory of uploads");
+    uploads
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|file| file.len())
+        .sum()
+}
+
+/// Returns the program in a mount namespace where `directory` is a small disk; `None` where this user
+/// may not make one.
+async fn command(home: &Path, directory: &Path) -> Option<Command> {
+    let script = format!("mount -t tmpfs -o size={SIZE} tmpfs \"$0\" && exec \"$@\"");
+    let prepare = |program: &str| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", &script])
+            .arg(directory)
+            .arg(program)
+            .env("HOME", home)
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    };
+    let tried = prepare("true").output().await;
+    tried
+        .is_ok_and(|output| output.status.success())
+        .then(|| prepare(env!("CARGO_BIN_EXE_seawall")))
+}
