@@ -51,7 +51,8 @@ pub(super) async fn read(
     let announced = length(headers).unwrap_or_default();
     let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
     let mut share: Option<OwnedSemaphorePermit> = None;
-    let mut granted = 0;
+    // What most manifests have is given to everybody, whatever large ones take.
+    let mut granted = SHARE_KIB as usize * 1024;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|_| Failure::BodyBroken)?;
         if (whole.len() + chunk.len()) as u64 > limit {
