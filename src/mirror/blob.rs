@@ -231,11 +231,14 @@ fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStre
     Box::pin(futures_util::stream::try_unfold(
         (body, skip, left),
         |(mut body, mut skip, left)| async move {
-            while left > 0 {
+            if left == 0 {
+                return Ok(None);
+            }
+            loop {
                 let Some(mut chunk): Option<Bytes> =
                     body.chunk().await.map_err(std::io::Error::other)?
                 else {
-                    break;
+                    return Ok(None);
                 };
                 let cut = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
                 let mut rest = chunk.split_off(cut);
@@ -246,7 +249,6 @@ fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStre
                     return Ok(Some((rest, (body, skip, left))));
                 }
             }
-            Ok(None)
         },
     ))
 }
