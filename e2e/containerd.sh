@@ -7,8 +7,10 @@ PULL=("${CTR[@]}" images pull --hosts-dir "$HERE/hosts" --snapshotter native)
 IMAGE=docker.io/library/seawall-e2e
 LOCAL=$REGISTRY/team/containerd
 
-mkdir -p hosts/docker.io "hosts/${REGISTRY/:/_}_" "hosts/$REGISTRY"
-printf 'server = "http://docker.invalid"\n[host."http://%s"]\n  capabilities = ["pull", "resolve"]\n' "$REGISTRY" >hosts/docker.io/hosts.toml
+# The file that Seawall prints, where it says it goes.
+mkdir -p hosts/_default "hosts/${REGISTRY/:/_}_" "hosts/$REGISTRY"
+write_config
+"$SEAWALL" client-config containerd --config "$HERE/seawall.yml" >hosts/_default/hosts.toml
 printf 'server = "http://%s"\n' "$REGISTRY" >"hosts/$REGISTRY/hosts.toml"
 cat >containerd.toml <<TOML
 version = 2

@@ -1,18 +1,9 @@
 #!/usr/bin/env bash
 # podman with Seawall as docker.io's mirror in registries.conf, and directly: pull, look inside, push, pull again.
 source "$(dirname "${BASH_SOURCE[0]}")/kit.sh"
-cat >registries.conf <<TOML
-unqualified-search-registries = ["docker.io"]
-[[registry]]
-prefix = "docker.io"
-location = "docker.invalid"
-[[registry.mirror]]
-location = "$REGISTRY"
-insecure = true
-[[registry]]
-location = "$REGISTRY"
-insecure = true
-TOML
+write_config
+# The file that Seawall prints, with the line that makes short names mean docker.io.
+{ echo 'unqualified-search-registries = ["docker.io"]'; "$SEAWALL" client-config podman --config "$HERE/seawall.yml"; } >registries.conf
 export CONTAINERS_REGISTRIES_CONF=$HERE/registries.conf
 PODMAN=(podman --root "$HERE/root" --runroot "$HERE/runroot" --tmpdir "$HERE/tmp" --storage-driver vfs --events-backend none --cgroup-manager cgroupfs)
 IMAGE=docker.io/library/seawall-e2e

@@ -1,5 +1,5 @@
 //! What time it is. Every stored or compared instant comes from here through the database's own
-//! guard (`Metadata::now`), so that a jumping system clock shortens no lease; tests plug in [`Fake`].
+//! guard (`metadata::Metadata::now`), so that a jumping system clock shortens no lease; tests plug in [`Fake`].
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

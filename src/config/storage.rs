@@ -10,7 +10,7 @@ use super::section::Section;
 pub struct Storage {
     /// The store root: blobs and uploads (`storage.filesystem.rootdirectory`).
     pub rootdirectory: PathBuf,
-    /// This node's own directory: database, lock, socket. The store root unless `--data` names another.
+    /// This node's own directory: database, lock, reserve. The store root unless `--data` names another.
     pub statedirectory: PathBuf,
     /// Whether manifests, tags and blobs may be deleted (`storage.delete.enabled`).
     pub delete_enabled: bool,

@@ -189,10 +189,6 @@ mod tests {
             "use crate::registry::pull_blob; use crate::auth::Caller; use oci::Digest;",
         );
         is_fine(
-            "src/http/api/jobs.rs",
-            "use crate::jobs::status; use metadata::Store;",
-        );
-        is_fine(
             "src/registry/pull_blob.rs",
             "use crate::{mirror::blob, content::open, policy::freshness}; use metadata::Tag;",
         );
@@ -202,7 +198,7 @@ mod tests {
         );
         is_fine(
             "src/content/open.rs",
-            "use blobstore::BlobFile; use metadata::BlobRow; use crate::config::Live;",
+            "use blobstore::BlobFile; use metadata::BlobRow; use crate::config::Storage;",
         );
         is_fine(
             "src/policy/freshness.rs",
@@ -353,7 +349,7 @@ mod tests {
             "src/http/v2/blobs.rs",
             "use super::super::error; use super::range; use crate::http::middleware;",
         );
-        is_fine("src/http/api/mod.rs", "mod content; use content::list;");
+        is_fine("src/http/v2/mod.rs", "mod content; use content::list;");
         is_fine(
             "src/http/mod.rs",
             "fn f() { std::fs::metadata(path); file.metadata(); }",
@@ -389,7 +385,10 @@ mod tests {
             "xtask/src/tidy/run.rs",
             "use crate::tidy::docs; use super::globs;",
         );
-        is_fine("src/app.rs", "use crate::{content, http, jobs, upstream};");
+        is_fine(
+            "src/app.rs",
+            "use crate::{content, http, mirror, upstream};",
+        );
         is_fine("src/main.rs", "use seawall::content;");
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::source::Source;
-use super::{arrows, docs, globs, sizes};
+use super::{arrows, docs, globs, rooms, sizes};
 
 /// Folders that hold Rust written by us, relative to the workspace's root.
 const FOLDERS: [&str; 6] = ["src", "crates", "tests", "benches", "fuzz", "xtask"];
@@ -62,7 +62,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     }
 }
 
-/// Returns every finding of every rule, in the order of the files.
+/// Returns every finding of every rule, in the order of the files; those of the rules' own lists come last.
 fn check(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources {
@@ -72,6 +72,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
         findings.extend(sizes::check(source));
     }
     findings.extend(sizes::stale_exceptions(sources));
+    findings.extend(rooms::without_files(sources));
     findings
 }
 
