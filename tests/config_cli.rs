@@ -358,6 +358,27 @@ async fn a_second_process_on_one_state_directory_is_refused() {
 }
 
 #[tokio::test]
+async fn a_binary_older_than_the_database_is_refused_and_says_so() {
+    let home = home();
+    let file = config(home.path(), PLAIN);
+    let served = Served::start(seawall(home.path()).arg("serve").arg(&file)).await;
+    served.kill().await;
+    let database = home.path().join("root/seawall.db");
+    let newer = rusqlite::Connection::open(&database).unwrap();
+    newer
+        .execute(
+            "INSERT INTO schema_version (schema, min_compatible) VALUES (99, 98)",
+            [],
+        )
+        .unwrap();
+    drop(newer);
+    let refused = run(seawall(home.path()).arg("serve").arg(&file)).await;
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert_eq!(refused.stderr.trim().lines().count(), 1, "{refused:#?}");
+    assert!(refused.stderr.contains("98 or newer"), "{refused:#?}");
+}
+
+#[tokio::test]
 async fn a_distribution_root_that_was_never_imported_is_refused() {
     let home = home();
     let file = config(home.path(), PLAIN);

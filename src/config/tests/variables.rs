@@ -6,9 +6,10 @@
 )]
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::load::{PLAIN, errors, names, with, without_file};
-use crate::config::Level;
+use crate::config::{Environment, Level, Sources, load};
 
 #[test]
 fn variables_override_keys_whatever_their_case() {
@@ -258,4 +259,70 @@ fn names_from_go_fields_reach_their_keys() {
             "REGISTRY_REDIS_OPTIONS_DB: redis.db has no effect",
         ]
     );
+}
+
+/// A value that fits each supported key, and the variable that sets it.
+const EVERY_SUPPORTED_VARIABLE: &[(&str, &str)] = &[
+    ("REGISTRY_VERSION", "0.1"),
+    ("REGISTRY_LOGLEVEL", "debug"),
+    ("REGISTRY_LOG_LEVEL", "warn"),
+    ("REGISTRY_LOG_FORMATTER", "json"),
+    ("REGISTRY_LOG_FIELDS_SERVICE", "x"),
+    ("REGISTRY_LOG_ACCESSLOG_DISABLED", "true"),
+    ("REGISTRY_LOG_REPORTCALLER", "true"),
+    ("REGISTRY_HTTP_ADDR", "127.0.0.1:5003"),
+    ("REGISTRY_HTTP_HOST", "https://registry.example"),
+    ("REGISTRY_HTTP_PREFIX", "/team/"),
+    ("REGISTRY_HTTP_RELATIVEURLS", "true"),
+    ("REGISTRY_HTTP_DRAINTIMEOUT", "3s"),
+    ("REGISTRY_HTTP_HEADERS_X-TEAM", "[a]"),
+    ("REGISTRY_HTTP_LIMITS_MANIFESTSIZE", "8MiB"),
+    ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/srv/r"),
+    ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+    ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true"),
+    ("REGISTRY_CATALOG_MAXENTRIES", "7"),
+    ("REGISTRY_VALIDATION_DISABLED", "true"),
+    ("REGISTRY_GC_LEASE", "2h"),
+    ("REGISTRY_PROXY_REMOTEURL", "https://up.example"),
+    ("REGISTRY_PROXY_USERNAME", "u"),
+    ("REGISTRY_PROXY_PASSWORD", "p"),
+    ("REGISTRY_PROXY_REALMS_0", "https://auth.example"),
+    ("REGISTRY_MIRRORS_0_NAME", "a.example"),
+    ("REGISTRY_MIRRORS_0_ENDPOINTS_0", "https://b.example"),
+    ("REGISTRY_MIRRORS_0_DEFAULT", "false"),
+    ("REGISTRY_MIRRORS_0_USERNAME", "v"),
+    ("REGISTRY_MIRRORS_0_PASSWORD", "q"),
+    ("REGISTRY_MIRRORS_0_FRESHNESS_DEFAULT", "5m"),
+    ("REGISTRY_MIRRORS_0_TIMEOUT_CONNECT", "1s"),
+    ("REGISTRY_MIRRORS_0_TIMEOUT_READ", "2s"),
+    ("REGISTRY_MIRRORS_0_REALMS_0", "https://realm.example"),
+    ("REGISTRY_MIRRORS_0_SHADOW", "true"),
+];
+
+#[test]
+fn every_supported_key_can_be_set_by_its_variable() {
+    let variables: Vec<(&str, &str)> = [("HOME", "/home/u")]
+        .into_iter()
+        .chain(EVERY_SUPPORTED_VARIABLE.iter().copied())
+        .collect();
+    let loaded = load(&Sources::default(), &Environment::of(&variables)).unwrap();
+    let config = loaded.config;
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.http.addr, "127.0.0.1:5003");
+    assert_eq!(config.http.prefix, "/team/");
+    assert_eq!(config.http.draintimeout, Duration::from_secs(3));
+    assert_eq!(config.http.limits.manifestsize, 8 << 20);
+    assert_eq!(config.storage.rootdirectory, Path::new("/srv/r"));
+    assert!(config.storage.readonly && config.storage.delete_enabled);
+    assert_eq!(config.catalog.maxentries, 7);
+    assert!(config.validation.disabled && config.log.accesslog_disabled);
+    assert_eq!(config.gc.lease, Duration::from_secs(7200));
+    let mirror = config.mirrors.by_name("a.example").unwrap();
+    assert_eq!(mirror.freshness.default, Duration::from_secs(300));
+    assert_eq!(mirror.timeout.connect, Duration::from_secs(1));
+    assert_eq!(mirror.timeout.read, Duration::from_secs(2));
+    assert_eq!(mirror.endpoints[0].as_str(), "https://b.example/");
+    assert!(mirror.shadow && mirror.credentials.is_some());
+    let default = config.mirrors.default().unwrap();
+    assert_eq!(default.name, "up.example");
 }
