@@ -158,8 +158,8 @@ async fn an_upstream_that_does_not_stop_sending_a_layer_is_cut_off() {
         let arriving = server.client().get(&path).begin().await;
         if client_stays {
             if arriving.status == 200 {
-                let got = arriving.rest().await.expect_err("it cannot be whole");
-                assert!(got.len() <= 1000, "{}", got.len());
+                let whole = arriving.rest().await.map(|bytes| bytes.len());
+                assert!(whole.is_err(), "complete with {whole:?} wrong bytes");
             } else {
                 assert_eq!(arriving.status, 502);
             }
