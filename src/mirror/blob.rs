@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use oci::Digest;
 
 use super::error::{Error, Trouble};
@@ -176,7 +175,7 @@ impl Length {
     fn fits(self, received: u64) -> bool {
         match self.total {
             Some(total) => received == total,
-            None => self.limit.is_none_or(|limit| received <= limit),
+            None => true,
         }
     }
 }
@@ -189,26 +188,19 @@ async fn receive(
     fill: &mut Fill,
     length: Length,
 ) -> Result<(), Error> {
-    let Length { total, limit } = length;
     let mut body = Some(body);
     let mut fruitless = 0;
     loop {
         let before = fill.accepted();
         let cause = match body.take() {
-            Some(body) => match fill.take(bytes_of(body, before, limit)).await {
+            Some(body) => match fill.take(bytes_of(body, before, length.limit)).await {
                 Ok(()) if length.fits(fill.accepted()) => return Ok(()),
-                Ok(()) => format!("sent {} of {total:?} bytes", fill.accepted()),
+                Ok(()) => format!("sent {} of {:?} bytes", fill.accepted(), length.total),
                 Err(content::Error::BodyBroken { reason }) => reason,
                 Err(error) => return Err(error.into()),
             },
             None => "no answer".to_owned(),
         };
-        if limit.is_some_and(|limit| fill.accepted() > limit) {
-            return Err(protocol(
-                target,
-                "sent more bytes than announced".to_owned(),
-            ));
-        }
         let brought = fill.accepted() - before;
         fruitless = if brought >= FRUITFUL {
             0
@@ -232,13 +224,16 @@ async fn receive(
 }
 
 /// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range, and
-/// reading no further than the chunk that reaches `limit`: an endless body fills no disk.
+/// everything behind `limit`: an endless body fills no disk, and the digest tells whether it lied.
 fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStream {
     let skip = from.saturating_sub(body.start);
-    let mut left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(from));
-    let bytes: ByteStream = Box::pin(futures_util::stream::try_unfold(
-        (body, skip),
-        |(mut body, mut skip)| async move {
+    let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(from));
+    Box::pin(futures_util::stream::try_unfold(
+        (body, skip, left),
+        |(mut body, mut skip, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
             loop {
                 let Some(mut chunk): Option<Bytes> =
                     body.chunk().await.map_err(std::io::Error::other)?
@@ -246,19 +241,16 @@ fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStre
                     return Ok(None);
                 };
                 let cut = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-                let rest = chunk.split_off(cut);
+                let mut rest = chunk.split_off(cut);
                 skip -= cut as u64;
+                rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                 if !rest.is_empty() {
-                    return Ok(Some((rest, (body, skip))));
+                    let left = left - rest.len() as u64;
+                    return Ok(Some((rest, (body, skip, left))));
                 }
             }
         },
-    ));
-    Box::pin(bytes.try_take_while(move |chunk| {
-        let within = left > 0 || chunk.is_empty();
-        left = left.saturating_sub(chunk.len() as u64);
-        std::future::ready(Ok(within))
-    }))
+    ))
 }
 
 pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {

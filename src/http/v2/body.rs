@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::CONTENT_LENGTH;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,8 +12,8 @@ use crate::http::error::Failure;
 use crate::http::server::RequestBody;
 use crate::registry::ByteStream;
 
-/// The step in which bodies take their share of the budget, in KiB.
-const SHARE_KIB: u32 = 64;
+/// The step in which bodies take their share of the budget, in bytes.
+const STEP: usize = 128 << 10;
 
 /// Returns the bytes of `body` as they arrive.
 pub(super) fn stream(body: RequestBody) -> ByteStream {
@@ -48,10 +48,10 @@ pub(super) async fn read(
     if length(headers).is_some_and(|length| length > limit) {
         return Err(Failure::ManifestTooLarge { limit });
     }
-    let announced = length(headers).unwrap_or_default();
-    let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or_default());
+    let mut whole = Vec::new();
     let mut share: Option<OwnedSemaphorePermit> = None;
-    let mut granted = 0;
+    // What most manifests have is given to everybody, whatever large ones take.
+    let mut granted = STEP;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|_| Failure::BodyBroken)?;
         if (whole.len() + chunk.len()) as u64 > limit {
@@ -60,18 +60,20 @@ pub(super) async fn read(
         // Taken as bytes arrive, so that clients who announce much and send nothing keep nobody out.
         while granted < whole.len() + chunk.len() {
             let more = Arc::clone(budget)
-                .try_acquire_many_owned(SHARE_KIB)
+                .try_acquire_many_owned(STEP as u32 / 1024)
                 .map_err(|_| Failure::Busy)?;
-            granted += SHARE_KIB as usize * 1024;
+            granted += STEP;
             match &mut share {
                 Some(share) => share.merge(more),
                 None => share = Some(more),
             }
         }
+        // Exactly: growing by doubling would take twice what was granted.
+        whole.reserve_exact(granted.min(limit as usize) - whole.len());
         whole.extend_from_slice(&chunk);
     }
     Ok(Whole {
-        bytes: whole.freeze(),
+        bytes: whole.into(),
         _share: share,
     })
 }
