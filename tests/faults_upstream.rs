@@ -1,7 +1,7 @@
 //! Upstreams that contradict themselves: what they say of a tag, of a size and of an end is believed no
 //! further than it holds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 

@@ -27,8 +27,8 @@ pub struct Settings {
     pub catalog_most: u64,
 }
 
-/// What all manifests being pushed may take together, in KiB: 64 MiB.
-pub const MANIFEST_BUDGET_KIB: usize = 64 << 10;
+/// What all manifests being pushed may take together, in KiB: 32 MiB.
+pub const MANIFEST_BUDGET_KIB: usize = 32 << 10;
 
 /// The registry and the settings, shared by every request.
 pub struct Context {
