@@ -1,16 +1,15 @@
 //! Upstreams that contradict themselves: what they say of a tag, of a size and of an end is believed no
 //! further than it holds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::gate::PATIENCE;
 use crate::support::images::{
     Algorithm, Blob, Content, OCI_LAYER, OCI_MANIFEST, Recipe, digest_of, noise,
 };
 use crate::support::server::{TestServer, UPSTREAM};
-use crate::support::small_disk::upload_bytes;
+use crate::support::small_disk::upload_sizes;
 use crate::support::upstream::FakeUpstream;
 use crate::support::upstream_plan::{Fault, Kind};
 
@@ -149,44 +148,55 @@ const FLOOD: usize = 64 * 1024 * 1024;
 /// What it may get rid of before it is cut off; most of it lies in the system's socket buffers.
 const READ_AT_MOST: u64 = 16 * 1024 * 1024;
 
-#[tokio::test]
-async fn an_upstream_that_does_not_stop_sending_a_layer_is_cut_off() {
+/// A mirror of a layer of a thousand bytes whose upstream does not stop sending it.
+async fn flooded() -> (FakeUpstream, TestServer, Blob, String) {
     let (layer, image) = image_of("flooded", 1000);
     let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
-    for client_stays in [true, false] {
-        let (upstream, server) = mirrored_manifest(&image, true).await;
-        upstream.always(Kind::BlobGet, Fault::Unannounced(FLOOD));
-        let arriving = server.client().get(&path).begin().await;
-        if client_stays {
-            if arriving.status == 200 {
-                let got = arriving.rest().await.expect_err("it cannot be whole");
-                assert!(got.len() <= 1000, "{}", got.len());
-            } else {
-                assert_eq!(arriving.status, 502);
-            }
-        } else {
-            drop(arriving);
-        }
-        let client = server.client();
-        let data = server.data();
-        client
-            .until("the fetch is given up", || upload_bytes(&data) == 0)
-            .await;
-        let sent = upstream.blob_bytes_sent();
-        assert!(sent <= READ_AT_MOST, "read {} MiB", sent >> 20);
-        assert!(!server.blob_file(&layer.digest).exists());
-        upstream.heal();
-        // A request may still join the fetch that is being given up; it breaks like its leader.
-        let started = Instant::now();
-        let body = loop {
-            let again = client.get(&path).begin().await;
-            if again.status == 200
-                && let Ok(body) = again.rest().await
-            {
-                break body;
-            }
-            assert!(started.elapsed() < PATIENCE, "the layer cannot be fetched");
-        };
-        assert_eq!(body, layer.bytes);
+    let (upstream, server) = mirrored_manifest(&image, true).await;
+    upstream.always(Kind::BlobGet, Fault::Unannounced(FLOOD));
+    (upstream, server, layer, path)
+}
+
+/// Asks for the flooded layer and checks that nothing but an error comes of it.
+async fn expect_broken(server: &TestServer, path: &str) {
+    let arriving = server.client().get(path).begin().await;
+    if arriving.status == 200 {
+        let whole = arriving.rest().await.map(|bytes| bytes.len());
+        assert!(whole.is_err(), "complete with {whole:?} wrong bytes");
+    } else {
+        assert_eq!(arriving.status, 502);
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_stop_sending_a_layer_is_cut_off() {
+    let (upstream, server, layer, path) = flooded().await;
+    expect_broken(&server, &path).await;
+    let sent = upstream.blob_bytes_sent();
+    assert!(sent <= READ_AT_MOST, "read {} MiB", sent >> 20);
+    assert!(upload_sizes(&server.data()).is_empty());
+    assert!(!server.blob_file(&layer.digest).exists());
+    upstream.heal();
+    let reply = server.client().get(&path).await.expect_status(200);
+    assert_eq!(reply.body, layer.bytes);
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_stop_sending_is_cut_off_also_when_its_client_has_left() {
+    let (upstream, server, layer, path) = flooded().await;
+    drop(server.client().get(&path).begin().await);
+    let data = server.data();
+    let given_up = || upload_sizes(&data).is_empty();
+    server
+        .client()
+        .until("the fetch is given up", given_up)
+        .await;
+    let sent = upstream.blob_bytes_sent();
+    assert!(sent <= READ_AT_MOST, "read {} MiB", sent >> 20);
+    // Whether it leads or joins, nothing is under way once this one has failed.
+    expect_broken(&server, &path).await;
+    assert!(!server.blob_file(&layer.digest).exists());
+    upstream.heal();
+    let reply = server.client().get(&path).await.expect_status(200);
+    assert_eq!(reply.body, layer.bytes);
 }

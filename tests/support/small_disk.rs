@@ -62,17 +62,17 @@ impl SmallDisk {
     /// Returns the bytes that lie in open uploads.
     pub(crate) fn upload_bytes(&self) -> u64 {
         let root = self.served.seen_by_server(&self.disk).join("root");
-        upload_bytes(&root)
+        upload_sizes(&root).iter().sum()
     }
 }
 
-/// Returns the bytes that lie in the open uploads of the data at `root`.
-pub(crate) fn upload_bytes(root: &Path) -> u64 {
+/// Returns the size in bytes of every file of an open upload of the data at `root`.
+pub(crate) fn upload_sizes(root: &Path) -> Vec<u64> {
     let uploads = fs::read_dir(root.join("uploads")).expect("a store has a directory of uploads");
     uploads
         .filter_map(|entry| entry.ok()?.metadata().ok())
         .map(|file| file.len())
-        .sum()
+        .collect()
 }
 
 /// Returns the program in a mount namespace where `directory` is a small disk; `None` where this user
