@@ -367,7 +367,7 @@ async fn a_binary_older_than_the_database_is_refused_and_says_so() {
     let newer = rusqlite::Connection::open(&database).unwrap();
     newer
         .execute(
-            "INSERT INTO schema_version (schema, min_compatible) VALUES (99, 98)",
+            "UPDATE schema_version SET schema = 99, min_compatible = 98",
             [],
         )
         .unwrap();
