@@ -11,6 +11,7 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod leases;
 mod limits;
 mod manifests;
 mod mirror_blobs;
