@@ -116,6 +116,34 @@ async fn a_tag_that_moved_upstream_moves_here_once_it_is_old() {
 }
 
 #[tokio::test]
+async fn a_tag_asked_for_with_head_and_fetched_by_digest_is_known_without_its_upstream() {
+    let (upstream, server, image) = mirrored().await;
+    let client = server.client();
+    client.head(TAG).await.expect_status(200);
+    client.get(&by_digest(&image)).await.expect_status(200);
+    upstream.die().await;
+    server.clock().advance(MINUTE);
+    let reply = client.get(TAG).await.expect_status(200);
+    assert_eq!(reply.body, image.top().bytes);
+    assert_eq!(reply.need("seawall-cache"), "stale");
+}
+
+#[tokio::test]
+async fn a_slow_client_that_comes_for_what_its_head_told_moves_no_tag_back() {
+    let (upstream, server, image) = mirrored().await;
+    let client = server.client();
+    client.head(TAG).await.expect_status(200);
+    let newer = Recipe::image("newer").build();
+    upstream.hold("team/app", &newer, &["v1"]);
+    let reply = client.get(TAG).await.expect_status(200);
+    assert_eq!(reply.body, newer.top().bytes);
+    let old = client.get(&by_digest(&image)).await.expect_status(200);
+    assert_eq!(old.body, image.top().bytes);
+    let reply = client.get(TAG).await.expect_status(200);
+    assert_eq!(reply.body, newer.top().bytes, "the tag moved back");
+}
+
+#[tokio::test]
 async fn a_manifest_by_digest_is_never_asked_for_twice() {
     let (upstream, server, image) = mirrored().await;
     let path = by_digest(&image);

@@ -359,6 +359,29 @@ async fn a_mirror_that_may_be_shadowed_lets_the_push_in() {
 }
 
 #[tokio::test]
+async fn a_shadowing_push_is_not_told_that_its_layers_exist_upstream() {
+    let upstream = FakeUpstream::start().await;
+    let shared = Recipe::image("shared").build();
+    upstream.hold("team/app", &shared, &["v1"]);
+    let mut settings = mirror(UPSTREAM, &upstream, true);
+    settings["shadow"] = json!(true);
+    let server = TestServer::builder().mirror(settings).start().await;
+    let client = server.client();
+    let pulled = client.get("/v2/team/app/manifests/v1").await;
+    pulled.expect_status(200);
+    // As clients push: what is there is skipped.
+    for blob in &shared.blobs {
+        let path = format!("/v2/team/app/blobs/{}", blob.digest);
+        client.get(&path).await.expect_status(200);
+        if client.head(&path).await.status != 200 {
+            client.push_blob("team/app", &blob.bytes).await;
+        }
+    }
+    let pushed = client.push_manifest("team/app", "v2", shared.top()).await;
+    pushed.expect_status(201);
+}
+
+#[tokio::test]
 async fn a_name_stops_being_local_with_its_last_manifest() {
     let upstream = FakeUpstream::start().await;
     let (far, mine) = (Recipe::image("far").build(), Recipe::image("mine").build());
