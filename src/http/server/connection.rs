@@ -1,7 +1,7 @@
 //! One connection: hyper over the guarded socket, the timer that ends it, and the way every request
 //! takes to the handler and back.
-//! It must never end a connection on which a response is being made or sent, and no panic may leave
-//! it.
+//! It must never end a connection on which a response is being made or is getting through, and no
+//! panic may leave it.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -64,6 +64,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The time between two arrivals of body bytes that are waited for.
     pub body_stall_timeout: Duration,
+    /// The time a write may wait for a client that takes nothing of its response.
+    pub write_stall_timeout: Duration,
     /// Connections open at the same time; the process's limit on open files lowers it.
     pub connections: usize,
     /// Bytes read and dropped after an early refusal, so that the client reads the answer.
@@ -78,6 +80,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_stall_timeout: Duration::from_secs(60),
+            write_stall_timeout: Duration::from_secs(60),
             connections: 10_000,
             discard_bytes: 64 * 1024 * 1024,
             discard_time: Duration::from_secs(5),
@@ -165,6 +168,10 @@ pub(super) async fn serve<IO>(
             passed = poll_fn(|cx| timer.poll_passed(cx, || wire.deadline(&limits))) => match passed {
                 Deadline::Head(_) => wire.refuse_head(),
                 Deadline::Quiet(_) => return,
+                Deadline::Stalled(_) => {
+                    tracing::debug!(peer = %peer.addr, "client takes nothing of its response, connection broken");
+                    return;
+                }
             },
             next = next_stage(&mut stages, stage) => {
                 if next == Stage::Cut {
@@ -209,7 +216,7 @@ impl Timer {
             let Some(deadline) = next() else {
                 return Poll::Pending;
             };
-            let (Deadline::Head(at) | Deadline::Quiet(at)) = deadline;
+            let (Deadline::Head(at) | Deadline::Quiet(at) | Deadline::Stalled(at)) = deadline;
             if Instant::now() >= at {
                 return Poll::Ready(deadline);
             }

@@ -4,6 +4,9 @@
 
 const CHUNKED: &[u8] = b"chunked";
 
+/// The largest length; hyper keeps the two above it for itself and would answer them with 431.
+const MAX_LENGTH: u64 = u64::MAX - 2;
+
 /// The head must be refused.
 pub(super) struct Refused;
 
@@ -60,6 +63,7 @@ impl Number {
             Number::Digits(value) if byte.is_ascii_digit() => value
                 .checked_mul(10)
                 .and_then(|value| value.checked_add(u64::from(byte - b'0')))
+                .filter(|value| *value <= MAX_LENGTH)
                 .map(Number::Digits)
                 .ok_or(Refused),
             Number::Digits(value) | Number::Trailing(value) if is_space => {

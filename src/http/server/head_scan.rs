@@ -1,12 +1,15 @@
 //! Reads along with a connection: where a request head begins and ends, how its body is framed, and
-//! which heads hyper would accept that must be refused (RFC 9112 sections 2.2, 5.1, 5.2, 6.1, 6.3).
+//! which heads hyper would accept that must be refused (RFC 9112 sections 2.2, 3.2, 5.1, 5.2, 6.1
+//! and 6.3).
 //! Pure: bytes in, a verdict out. It must agree with hyper about every boundary, because two
 //! opinions on where the next request starts is what request smuggling is made of.
 
 use super::framing::{Chunk, ChunkStep, Number, Refused, Token};
+use super::host::{Host, HostValue};
 
 const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+const HOST: &[u8] = b"host";
 const UPGRADE: &[u8] = b"upgrade";
 
 /// Where the last byte seen stands.
@@ -44,9 +47,25 @@ struct Head {
     /// The last eight bytes of the request line, which end up being the version.
     line_tail: [u8; 8],
     is_http11: bool,
+    target: Target,
+    has_host: bool,
     length: Option<u64>,
     is_chunked: bool,
     name: Name,
+}
+
+/// What has been seen of the request target.
+#[derive(Clone, Copy, Debug, Default)]
+enum Target {
+    /// The method is being read.
+    #[default]
+    Awaited,
+    /// The next byte is its first.
+    Begins,
+    /// A path or `*`: the Host field alone says whom it asks.
+    WithoutAuthority,
+    /// A whole URI, or what CONNECT asks for.
+    WithAuthority,
 }
 
 /// The field name being read, in lower case, as far as it can matter.
@@ -66,6 +85,7 @@ enum State {
     OtherValue,
     Length(Number),
     Coding(Token),
+    Host(Host),
     /// A body of known length with this many bytes to come.
     Body(u64),
     Chunk(Chunk),
@@ -93,7 +113,8 @@ impl HeadScan {
             | State::FieldName
             | State::OtherValue
             | State::Length(_)
-            | State::Coding(_) => Phase::Head,
+            | State::Coding(_)
+            | State::Host(_) => Phase::Head,
         }
     }
 
@@ -176,6 +197,7 @@ impl HeadScan {
             }
             State::Length(number) => State::Length(number.push(*byte)?),
             State::Coding(token) => State::Coding(token.push(*byte)?),
+            State::Host(host) => State::Host(host.push(*byte)?),
             other => other,
         };
         Ok(())
@@ -184,7 +206,7 @@ impl HeadScan {
     fn line_end(&mut self) -> Result<(), Refused> {
         self.state = match self.state {
             State::BetweenRequests => State::BetweenRequests,
-            State::LineStart => self.head.body(),
+            State::LineStart => self.head.end()?,
             State::RequestLine => {
                 self.head.is_http11 = self.head.line_tail == *b"HTTP/1.1";
                 State::LineStart
@@ -197,6 +219,7 @@ impl HeadScan {
                 token.finish()?;
                 self.head.accept_chunked()?
             }
+            State::Host(host) => self.head.accept_host(host.finish()?)?,
             _ => State::LineStart,
         };
         Ok(())
@@ -214,17 +237,34 @@ impl Head {
     fn push_line(&mut self, byte: u8) {
         self.line_tail.rotate_left(1);
         self.line_tail[7] = byte;
+        self.target = match (self.target, byte) {
+            (Target::Awaited, b' ') => Target::Begins,
+            (Target::Begins, b'/' | b'*') => Target::WithoutAuthority,
+            (Target::Begins, _) => Target::WithAuthority,
+            (target, _) => target,
+        };
     }
 
-    /// The colon after the field name: a framing field may come once.
+    /// The colon after the field name: a field that frames or that says whom it asks may come once.
     fn begin_value(&self) -> Result<State, Refused> {
         match self.name.as_bytes() {
             CONTENT_LENGTH if self.length.is_some() => Err(Refused),
             CONTENT_LENGTH => Ok(State::Length(Number::Leading)),
             TRANSFER_ENCODING if self.is_chunked => Err(Refused),
             TRANSFER_ENCODING => Ok(State::Coding(Token::Leading)),
+            HOST if self.has_host => Err(Refused),
+            HOST => Ok(State::Host(Host::Leading)),
             _ => Ok(State::OtherValue),
         }
+    }
+
+    /// An empty Host stands only beside a target that has no authority either.
+    fn accept_host(&mut self, host: HostValue) -> Result<State, Refused> {
+        if host == HostValue::Empty && !matches!(self.target, Target::WithoutAuthority) {
+            return Err(Refused);
+        }
+        self.has_host = true;
+        Ok(State::LineStart)
     }
 
     fn accept_chunked(&mut self) -> Result<State, Refused> {
@@ -236,12 +276,15 @@ impl Head {
     }
 
     /// The state after the head: Transfer-Encoding counts, whatever Content-Length says.
-    fn body(&self) -> State {
-        match self.length {
+    fn end(&self) -> Result<State, Refused> {
+        if self.is_http11 && !self.has_host {
+            return Err(Refused); // only HTTP/1.0 may leave it out
+        }
+        Ok(match self.length {
             _ if self.is_chunked => State::Chunk(Chunk::Start),
             Some(length) if length > 0 => State::Body(length),
             _ => State::BetweenRequests,
-        }
+        })
     }
 }
 

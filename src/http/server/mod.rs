@@ -7,6 +7,7 @@ mod connection;
 mod framing;
 mod guard;
 mod head_scan;
+mod host;
 mod listener;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! What is known about one connection: where the peer stands in its requests, what the server is
 //! busy with, and when the connection must end.
-//! It must never let a deadline pass while a response is being made or sent.
+//! It must never end a connection while a response is being made or is getting through.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +34,8 @@ struct State {
     last_words: Option<&'static [u8]>,
     /// Requests whose response body has not been dropped yet.
     in_flight: usize,
-    /// The socket takes no more for now, and hyper has more.
-    is_write_blocked: bool,
+    /// Since when the socket has taken nothing of what hyper has for it.
+    blocked_since: Option<Instant>,
     /// When the head being read began.
     head_since: Instant,
     /// When the last response ended or the last bytes that count were moved.
@@ -52,6 +52,8 @@ pub(super) enum Deadline {
     Head(Instant),
     /// Something must have happened, or the connection ends.
     Quiet(Instant),
+    /// The socket must have taken something, or the connection is broken.
+    Stalled(Instant),
 }
 
 impl Wire {
@@ -64,7 +66,7 @@ impl Wire {
             is_tls: false,
             last_words: None,
             in_flight: 0,
-            is_write_blocked: false,
+            blocked_since: None,
             head_since: now,
             quiet_since: now,
             linger_until: None,
@@ -82,13 +84,16 @@ impl Wire {
         InFlight(self.clone())
     }
 
-    /// Returns the next deadline, `None` while a response is being made or sent.
+    /// Returns the next deadline, `None` while a response is being made or is getting through.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Deadline> {
         let state = self.lock();
         if let Some(until) = state.linger_until {
             return Some(Deadline::Quiet(until));
         }
-        if state.in_flight > 0 || state.is_write_blocked {
+        if let Some(since) = state.blocked_since {
+            return Some(Deadline::Stalled(since + limits.write_stall_timeout));
+        }
+        if state.in_flight > 0 {
             return None;
         }
         if state.scan.phase() == Phase::Head && state.last_words.is_none() {
@@ -132,9 +137,17 @@ impl Wire {
     /// Takes note of a write and what came of it.
     pub(super) fn note_write(&self, result: &Poll<io::Result<usize>>) {
         let mut state = self.lock();
-        state.is_write_blocked = result.is_pending();
-        if matches!(result, Poll::Ready(Ok(_))) {
-            state.quiet_since = Instant::now();
+        match result {
+            // Being asked again is no progress.
+            Poll::Pending => {
+                state.blocked_since.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(result) => {
+                state.blocked_since = None;
+                if result.is_ok() {
+                    state.quiet_since = Instant::now();
+                }
+            }
         }
     }
 
@@ -183,7 +196,8 @@ impl State {
     }
 }
 
-/// A request that runs: while one does, no timeout ends its connection.
+/// A request that runs: while one does, no timeout but the one for stalled writes ends its
+/// connection.
 #[derive(Debug)]
 pub(super) struct InFlight(Wire);
 

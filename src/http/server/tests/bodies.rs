@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::{Client, PIPE, echo, echoes, handler, refuse_all, respond, status_of};
 use crate::http::server::Limits;
 
-const LAST: &str = "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n";
+const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_body_is_discarded_and_the_connection_goes_on() {
     for framing in ["Content-Length: 300000", "Transfer-Encoding: chunked"] {
         let mut client = Client::connect_with(refuse_all(), Limits::default(), 4096);
         client
-            .send(format!("PUT / HTTP/1.1\r\n{framing}\r\n\r\n"))
+            .send(format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"))
             .await;
         let answer = client.read_until("<no>").await;
         assert_eq!(
@@ -48,11 +48,11 @@ async fn a_body_left_halfway_is_discarded_too() {
     });
     let mut client = Client::connect_with(tasting, Limits::default(), 4096);
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 300000\r\n\r\n")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n")
         .await;
     client.send(vec![b'x'; 300_000]).await;
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx")
         .await;
     assert_eq!(echoes(&client.read_to_end().await), ["<true>", "<true>"]);
 }
@@ -65,7 +65,7 @@ async fn discarding_stops_at_its_bytes() {
     };
     let mut client = Client::connect_with(refuse_all(), limits, 4096);
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
         .await;
     client.read_until("<no>").await;
     let begin = Instant::now();
@@ -81,7 +81,7 @@ async fn discarding_stops_at_its_bytes() {
 async fn discarding_stops_at_its_time() {
     let mut client = Client::connect(refuse_all());
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
         .await;
     let begin = Instant::now();
     client.read_until("<no>").await;
@@ -103,7 +103,7 @@ async fn discarding_in_another_task_after_the_response_works_as_well() {
     let mut client = Client::connect(keeping);
     client
         .send(format!(
-            "PUT / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody{LAST}"
+            "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody{LAST}"
         ))
         .await;
     let answer = client.read_to_end().await;
@@ -115,7 +115,7 @@ async fn a_client_that_waits_for_continue_is_never_asked_for_an_unwanted_body() 
     let mut client = Client::connect(refuse_all());
     let begin = Instant::now();
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
         .await;
     let answer = client.read_until("<no>").await;
     assert_eq!(status_of(&answer), "401");
@@ -138,7 +138,7 @@ async fn a_body_that_failed_closes_its_connection_however_late_it_is_dropped() {
     let mut client = Client::connect(keeping);
     let begin = Instant::now();
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
         .await;
     assert_eq!(echoes(&client.read_to_end().await), ["<stalled>"]);
     assert_eq!(begin.elapsed().as_secs(), 63);
@@ -148,7 +148,7 @@ async fn a_body_that_failed_closes_its_connection_however_late_it_is_dropped() {
 async fn a_client_that_waits_for_continue_gets_it_when_the_body_is_wanted() {
     let mut client = Client::connect(echo());
     client
-        .send("PUT / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
         .await;
     assert_eq!(
         client.read_until("\r\n\r\n").await,
@@ -179,7 +179,9 @@ async fn a_body_cut_short_is_an_error_after_the_bytes_that_came() {
         "Transfer-Encoding: chunked\r\n\r\nfff\r\n",
     ] {
         let mut client = Client::connect_with(counting.clone(), Limits::default(), PIPE);
-        client.send(format!("PUT / HTTP/1.1\r\n{framing}")).await;
+        client
+            .send(format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}"))
+            .await;
         client.send(vec![b'x'; 3000]).await;
         client.io.shutdown().await.unwrap();
         let answer = client.read_to_end().await;
@@ -205,7 +207,7 @@ async fn a_request_without_a_body_has_ended_from_the_start() {
         let mut client = Client::connect(asking.clone());
         client
             .send(format!(
-                "GET / HTTP/1.1\r\nConnection: close\r\n{fields}\r\n"
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n"
             ))
             .await;
         assert_eq!(echoes(&client.read_to_end().await), ["<true true>"]);

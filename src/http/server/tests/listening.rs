@@ -33,7 +33,10 @@ fn from_channel(
 /// Connects, sends a request and returns the client's end.
 async fn dial(door: &mpsc::UnboundedSender<DuplexStream>) -> DuplexStream {
     let (mut client, far_end) = duplex(64 * 1024);
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     door.send(far_end).unwrap();
     client
 }
@@ -214,7 +217,7 @@ async fn a_port_alone_is_every_interface_of_both_families() {
     for host in hosts {
         let mut stream = tokio::net::TcpStream::connect((host, port)).await.unwrap();
         stream
-            .write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             .await
             .unwrap();
         let mut read = Vec::new();

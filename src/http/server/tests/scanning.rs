@@ -49,23 +49,23 @@ fn phases_follow_a_request_from_its_first_byte_to_its_last() {
     assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Phase::Idle));
     assert_eq!(scan(b"GET / HTTP/1.1\nHost: a\n\n"), Ok(Phase::Idle));
     assert_eq!(
-        scan(b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\n"),
+        scan(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"),
         Ok(Phase::Body)
     );
     assert_eq!(
-        scan(b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab"),
+        scan(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab"),
         Ok(Phase::Body)
     );
     assert_eq!(
-        scan(b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"),
+        scan(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
         Ok(Phase::Idle)
     );
     assert_eq!(
-        scan(b"PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcG"),
+        scan(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcG"),
         Ok(Phase::Head)
     );
     assert_eq!(
-        scan(b"PUT / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"),
+        scan(b"PUT / HTTP/1.1\r\nHost: a\r\ncontent-length: 0\r\n\r\n"),
         Ok(Phase::Idle)
     );
 }
@@ -129,13 +129,77 @@ fn lengths_are_digits_between_spaces_once() {
         "5 5",
         "0x5",
         "5a",
+        "18446744073709551614",
+        "18446744073709551615",
         "18446744073709551616",
+        "00018446744073709551615",
+        "184467440737095516130",
     ] {
         let stream = head(&format!("Content-Length:{length}"));
         assert!(scan(stream.as_bytes()).is_err(), "{length:?}");
     }
+    let largest = head("Content-Length: 18446744073709551613");
+    assert_eq!(scan(largest.as_bytes()), Ok(Phase::Body));
     assert!(scan(head("Content-Length: 5\r\nX: y\r\ncontent-length: 5").as_bytes()).is_err());
     assert!(scan(head("Content-Length: 5\r\nContent-Length: 6").as_bytes()).is_err());
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+    for host in [
+        "a",
+        "registry.example:5000",
+        "registry.example:",
+        "\t a_b-c~.example:80 \t",
+        "192.0.2.1:5000",
+        "[::1]",
+        "[2001:db8::192.0.2.1]:5000",
+        "[fe80::1%25eth0]:5000",
+        "b%C3%BCro.example",
+        "!$&'()*+,;=",
+        "",
+        " \t",
+    ] {
+        let stream = format!("GET /v2/ HTTP/1.1\r\nHost:{host}\r\n\r\n");
+        assert_eq!(scan(stream.as_bytes()), Ok(Phase::Idle), "{host:?}");
+    }
+    for host in [
+        ":5000", "a b", "a, b", "a:b", "a:80:90", "a:-1", "user@a", "a/b", "a?b", "a#b", "a\\b",
+        "<a>", "\"a\"", "http://a", "::1", "[::1", "::1]", "[::1]a", "a[::1]", "[::1 ]", "b\u{fc}",
+        "a\0", "a\u{7f}",
+    ] {
+        for version in ["1.1", "1.0"] {
+            let stream = format!("GET /v2/ HTTP/{version}\r\nHost: {host}\r\n\r\n");
+            assert!(scan(stream.as_bytes()).is_err(), "{version}: {host:?}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_host_goes_only_with_a_target_without_authority() {
+    for (target, is_fine) in [
+        ("GET /", true),
+        ("GET //a/b", true),
+        ("OPTIONS *", true),
+        ("GET http://a/", false),
+        ("CONNECT a:80", false),
+    ] {
+        let stream = format!("{target} HTTP/1.1\r\nHost: \r\n\r\n");
+        assert_eq!(scan(stream.as_bytes()).is_ok(), is_fine, "{target:?}");
+        let stream = format!("{target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(scan(stream.as_bytes()), Ok(Phase::Idle), "{target:?}");
+    }
+}
+
+#[test]
+fn what_is_known_of_one_host_is_forgotten_in_the_next_head() {
+    let first = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let both = format!("{first}{first}");
+    assert_eq!(scan(both.as_bytes()), Ok(Phase::Idle));
+    let without = format!("{first}GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(scan(without.as_bytes()), Err(without.len() - 1));
+    let older = format!("{first}GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(scan(older.as_bytes()), Ok(Phase::Idle));
 }
 
 #[test]
@@ -165,14 +229,19 @@ fn a_refusal_names_the_byte_that_completes_the_offence() {
     assert_eq!(scan(b"GET / HTTP/1.1\r\nA: b\rC: d\r\n\r\n"), Err(21));
     assert_eq!(scan(b"GET /\r HTTP/1.1\r\n\r\n"), Err(6));
     assert_eq!(scan(b"\rGET / HTTP/1.1\r\n\r\n"), Err(1));
+    assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n"), Err(24));
+    assert_eq!(scan(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a"), Err(29));
+    assert_eq!(scan(b"GET / HTTP/1.1\r\nX: y\r\n\r\n"), Err(23));
+    assert_eq!(scan(b"GET / HTTP/1.1\n\n"), Err(15));
 }
 
 #[test]
 fn offences_in_a_second_pipelined_request_are_seen() {
-    let first = "PUT / HTTP/1.1\r\nContent-Length: 26\r\n\r\nContent-Length: 1\r\n folded";
+    let first =
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\n\r\nContent-Length: 1\r\n folded";
     assert_eq!(scan(first.as_bytes()), Ok(Phase::Idle));
-    let both = format!("{first}GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n");
-    assert_eq!(scan(both.as_bytes()), Err(first.len() + 32));
+    let both = format!("{first}GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n");
+    assert_eq!(scan(both.as_bytes()), Err(first.len() + 41));
 }
 
 #[test]
@@ -184,8 +253,10 @@ fn fields_with_similar_names_frame_nothing() {
 
 #[test]
 fn only_the_upgrade_field_is_changed_on_its_way() {
-    let stream = b"GET /upgrade HTTP/1.1\r\nX-Upgrade: upgrade\r\nUpGrade: upgrade\r\n\r\n";
-    let expected = b"GET /upgrade HTTP/1.1\r\nX-Upgrade: upgrade\r\nUpGrad-: upgrade\r\n\r\n";
+    let stream =
+        b"GET /upgrade HTTP/1.1\r\nHost: a\r\nX-Upgrade: upgrade\r\nUpGrade: upgrade\r\n\r\n";
+    let expected =
+        b"GET /upgrade HTTP/1.1\r\nHost: a\r\nX-Upgrade: upgrade\r\nUpGrad-: upgrade\r\n\r\n";
     let mut seen = stream.to_vec();
     assert_eq!(HeadScan::new().scan(&mut seen), Verdict::Fine);
     assert_eq!(seen, expected);

@@ -1,15 +1,21 @@
 //! Over real sockets: what only the kernel can show, above all that no reset eats an answer.
 
+#[cfg(target_os = "linux")]
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+#[cfg(target_os = "linux")]
+use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::{echo, echoes, handler, refuse_all, respond, status_of, text};
+#[cfg(target_os = "linux")]
+use crate::http::server::listener::{UNSENT_BYTES, poll_accept};
 use crate::http::server::{Handler, Limits, PeerInfo, Server, bind};
 
 fn start(handler: Handler) -> Server {
@@ -40,7 +46,10 @@ async fn write_then_read(server: &Server, head: &str, body: &[u8]) -> io::Result
 async fn a_client_that_sends_first_reads_the_early_refusal() {
     let server = start(refuse_all());
     let body = vec![b'x'; 16 * 1024 * 1024];
-    let head = format!("PUT / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let answer = write_then_read(&server, &head, &body).await.unwrap();
     assert_eq!(status_of(&answer), "401");
 }
@@ -50,8 +59,8 @@ async fn a_client_that_sends_first_reads_the_refusal_of_its_head() {
     let server = start(echo());
     let body = vec![b'x'; 16 * 1024 * 1024];
     for head in [
-        "PUT / HTTP/1.1\r\nContent-Length: 16777216\r\nContent-Length: 16777216\r\n\r\n",
-        "PUT / HTTP/1.1\r\nX: \0\r\nContent-Length: 16777216\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\nContent-Length: 16777216\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: a\r\nX: \0\r\nContent-Length: 16777216\r\n\r\n",
         "\x16\x03\x01",
     ] {
         let answer = write_then_read(&server, head, &body).await.unwrap();
@@ -68,7 +77,7 @@ async fn the_handler_is_told_who_asks() {
     let port = server.addresses()[0].port();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream
-        .write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         .await
         .unwrap();
     let answer = read_to_end(&mut stream).await.unwrap();
@@ -93,7 +102,9 @@ async fn a_drain_waits_for_running_requests_alone() {
     let address = server.addresses()[0];
     let mut idle = connect(&server).await;
     let mut busy = connect(&server).await;
-    busy.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     begun.notified().await;
 
     let draining = tokio::spawn(server.drain(Duration::from_secs(3600)));
@@ -117,7 +128,10 @@ async fn a_drain_cuts_what_is_left_after_its_time() {
         std::future::pending()
     }));
     let mut stuck = connect(&server).await;
-    stuck.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    stuck
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     begun.notified().await;
     assert_eq!(server.drain(Duration::from_millis(20)).await, 1);
     assert_eq!(read_to_end(&mut stuck).await.unwrap_or_default(), "");
@@ -127,8 +141,24 @@ async fn a_drain_cuts_what_is_left_after_its_time() {
 async fn a_dropped_server_stops_at_once() {
     let server = start(echo());
     let mut idle = connect(&server).await;
-    idle.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     idle.read_u8().await.unwrap();
     drop(server);
     assert!(read_to_end(&mut idle).await.unwrap().contains("<GET / >"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_accepted_socket_says_early_that_a_slow_client_took_something() {
+    let listener = bind("127.0.0.1:0").unwrap().remove(0);
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listeners = [TcpListener::from_std(listener).unwrap()];
+    let _client = TcpStream::connect(address).await.unwrap();
+    let (accepted, _) = poll_fn(|cx| poll_accept(&listeners, cx)).await.unwrap();
+    let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat();
+    assert_eq!(unsent.unwrap(), UNSENT_BYTES);
+    assert!(accepted.nodelay().unwrap());
 }
