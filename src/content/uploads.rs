@@ -117,12 +117,8 @@ impl Content {
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
         loop {
-            let drained = drain_piece(&mut ingest, &mut piece, row.offset, CHECKPOINT_EVERY).await;
-            let kept = match kept_after(drained) {
-                Ok(taken) => ingest.flush().await.map(|checkpoint| (taken, checkpoint)),
-                Err(error) => Err(error),
-            };
-            let (taken, checkpoint) = match kept {
+            let taken = take(&mut ingest, &mut piece, row.offset, CHECKPOINT_EVERY).await;
+            let (taken, checkpoint) = match taken {
                 Ok(kept) => kept,
                 Err(error) => {
                     drop(ingest);
@@ -171,14 +167,10 @@ impl Content {
         let row = self.upload_row(repository, id, by).await?;
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
-        let drained = drain_piece(&mut ingest, &mut piece, row.offset, u64::MAX).await;
-        let kept = match kept_after(drained) {
-            Ok(taken) => ingest.flush().await.map(|checkpoint| (taken, checkpoint)),
-            Err(error) => Err(error),
-        };
+        let taken = take(&mut ingest, &mut piece, row.offset, u64::MAX).await;
         // The store publishes and cuts only what nobody writes to any more.
         drop(ingest);
-        let (taken, checkpoint) = match kept {
+        let (taken, checkpoint) = match taken {
             Ok(kept) => kept,
             Err(error) => {
                 self.cut_back(&row).await;
@@ -433,6 +425,17 @@ enum Taken {
     All,
     Part,
     UntilBroken(Error),
+}
+
+/// Takes at most `budget` bytes of the piece for an upload that stands at `start`, and makes them durable.
+async fn take(
+    ingest: &mut Ingest,
+    piece: &mut Piece,
+    start: u64,
+    budget: u64,
+) -> Result<(Taken, Checkpoint), Error> {
+    let taken = kept_after(drain_piece(ingest, piece, start, budget).await)?;
+    Ok((taken, ingest.flush().await?))
 }
 
 /// Tells whether the bytes taken are kept: they are when the connection broke, not when the length was
