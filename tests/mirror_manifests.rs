@@ -129,6 +129,22 @@ async fn a_tag_asked_for_with_head_and_fetched_by_digest_is_known_without_its_up
 }
 
 #[tokio::test]
+async fn two_tags_of_one_manifest_asked_for_with_head_are_both_known_afterwards() {
+    let upstream = FakeUpstream::start().await;
+    let image = Recipe::image("tagged twice").build();
+    upstream.hold("team/app", &image, &["v1", "latest"]);
+    let server = TestServer::builder().mirror_of(&upstream).start().await;
+    let client = server.client();
+    let latest = TAG.replace("/v1", "/latest");
+    client.head(TAG).await.expect_status(200);
+    client.head(&latest).await.expect_status(200);
+    client.get(&by_digest(&image)).await.expect_status(200);
+    upstream.die().await;
+    client.get(TAG).await.expect_status(200);
+    client.get(&latest).await.expect_status(200);
+}
+
+#[tokio::test]
 async fn a_slow_client_that_comes_for_what_its_head_told_moves_no_tag_back() {
     let (upstream, server, image) = mirrored().await;
     let client = server.client();

@@ -20,6 +20,12 @@ const SILENT: Duration = Duration::from_secs(10);
 /// How often those who wait look whether the writer has gone silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a cancel ends whoever got the turn before it.
+const CANCEL_EVERY: Duration = Duration::from_millis(50);
+
+/// The time a writer has for its first bytes, however long it waited in line with a silent client.
+const FIRST_BYTES: Duration = Duration::from_secs(2);
+
 /// The uploads that are being written.
 #[derive(Default)]
 pub(super) struct Holders {
@@ -43,15 +49,30 @@ pub(super) struct Turn {
 impl Holders {
     /// Waits for the upload's turn.
     pub(super) async fn turn(&self, id: &UploadId) -> Turn {
+        let silent = |holder: &Holder| holder.silent_for() >= SILENT;
+        self.turn_stopping(id, LOOK_EVERY, silent).await
+    }
+
+    /// Waits in line, and every so often ends the writer that `condition` is true of.
+    async fn turn_stopping(
+        &self,
+        id: &UploadId,
+        every: Duration,
+        condition: impl Fn(&Holder) -> bool,
+    ) -> Turn {
+        let waiting_since = Instant::now();
+        // One place in line, kept while looking.
+        let mut line = std::pin::pin!(self.turns.turn(id));
         let line = loop {
-            match timeout(LOOK_EVERY, self.turns.turn(id)).await {
+            match timeout(every, line.as_mut()).await {
                 Ok(line) => break line,
-                Err(_) => self.stop_if(id, |holder| holder.silent_for() >= SILENT),
+                Err(_) => self.stop_if(id, &condition),
             }
         };
+        let silent_since = waiting_since.max(Instant::now() - (SILENT - FIRST_BYTES));
         let holder = Arc::new(Holder {
             stop: Notify::new(),
-            last_bytes: Mutex::new(Instant::now()),
+            last_bytes: Mutex::new(silent_since),
         });
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         writing.insert(id.clone(), Arc::clone(&holder));
@@ -63,13 +84,13 @@ impl Holders {
         }
     }
 
-    /// Ends whoever writes the upload, then waits for its turn.
+    /// Ends whoever writes the upload, and whoever waits before this, then has its turn.
     pub(super) async fn take_over(&self, id: &UploadId) -> Turn {
         self.stop_if(id, |_| true);
-        self.turn(id).await
+        self.turn_stopping(id, CANCEL_EVERY, |_| true).await
     }
 
-    fn stop_if(&self, id: &UploadId, condition: impl FnOnce(&Holder) -> bool) {
+    fn stop_if(&self, id: &UploadId, condition: impl Fn(&Holder) -> bool) {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(holder) = writing.get(id)
             && condition(holder)
@@ -157,6 +178,25 @@ mod tests {
         let (seen, _next) = tokio::join!(writer, holders.turn(&same));
         assert_eq!(seen, (Bytes::from_static(b"abc"), true));
         assert!(started.elapsed() >= SILENT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancel_does_not_wait_for_a_line_of_silent_writers() {
+        let holders = Holders::default();
+        let started = tokio::time::Instant::now();
+        let write = || async {
+            let turn = holders.turn(&id()).await;
+            let mut body = turn.watch(silent_after(b""));
+            while let Some(Ok(_)) = body.next().await {}
+        };
+        let writers = futures_util::future::join_all((0..11).map(|_| write()));
+        let cancel = async {
+            tokio::task::yield_now().await;
+            drop(holders.take_over(&id()).await);
+            started.elapsed()
+        };
+        let (_, cancelled_after) = tokio::join!(writers, cancel);
+        assert!(cancelled_after < super::LOOK_EVERY, "{cancelled_after:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use super::reserve::Reserve;
 const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
 
 /// Large manifests read at the same time.
-const READERS: usize = 4;
+const READERS: usize = 2;
 
 /// What the configuration says about storing.
 #[derive(Clone, Copy, Debug)]

@@ -366,26 +366,22 @@ impl Mirror {
         })
     }
 
-    /// Points the tag that a HEAD told of `digest` at it, unless the upstream was asked about that tag
-    /// since: a tag never moves backwards.
+    /// Points the tags that HEADs told of `digest` at it, unless the upstream was asked about one since:
+    /// a tag never moves backwards.
     async fn apply_noted(&self, target: &Target, digest: Digest) -> Result<(), Error> {
-        let Some(noted) = self.noted.take(&target.repository, digest) else {
-            return Ok(());
-        };
-        let by_tag = Reference::Tag(noted.tag.clone());
-        let known = self
-            .content
-            .manifest_row(&target.repository, &by_tag)
-            .await?;
-        let asked_since = known
-            .and_then(|row| row.tag)
-            .is_some_and(|tag| tag.checked_at >= noted.at);
-        if !asked_since {
-            let repository = &target.repository;
-            let moved = self
-                .content
-                .move_tag(repository, &noted.tag, &digest, noted.at);
-            unless_noted(moved.await);
+        let repository = &target.repository;
+        for noted in self.noted.take(repository, digest) {
+            let by_tag = Reference::Tag(noted.tag.clone());
+            let known = self.content.manifest_row(repository, &by_tag).await?;
+            let asked_since = known
+                .and_then(|row| row.tag)
+                .is_some_and(|tag| tag.checked_at >= noted.at);
+            if !asked_since {
+                let moved = self
+                    .content
+                    .move_tag(repository, &noted.tag, &digest, noted.at);
+                unless_noted(moved.await);
+            }
         }
         Ok(())
     }

@@ -12,8 +12,11 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Entries kept at most.
 const MOST: u64 = 10_000;
 
+/// Tags of one digest kept; the oldest goes first.
+const TAGS: usize = 16;
+
 /// What HEADs told lately.
-pub(super) struct NotedTags(moka::sync::Cache<(RepositoryName, Digest), Noted>);
+pub(super) struct NotedTags(moka::sync::Cache<(RepositoryName, Digest), Vec<Noted>>);
 
 /// A tag as a HEAD told it.
 #[derive(Clone)]
@@ -37,11 +40,19 @@ impl Default for NotedTags {
 impl NotedTags {
     /// Remembers that `noted` is `digest` upstream.
     pub(super) fn note(&self, repository: &RepositoryName, digest: Digest, noted: Noted) {
-        self.0.insert((repository.clone(), digest), noted);
+        let key = (repository.clone(), digest);
+        let mut tags = self.0.get(&key).unwrap_or_default();
+        tags.retain(|other| other.tag != noted.tag);
+        tags.push(noted);
+        if tags.len() > TAGS {
+            tags.remove(0);
+        }
+        self.0.insert(key, tags);
     }
 
-    /// Returns the tag that was noted for `digest`, once.
-    pub(super) fn take(&self, repository: &RepositoryName, digest: Digest) -> Option<Noted> {
-        self.0.remove(&(repository.clone(), digest))
+    /// Returns the tags that were noted for `digest`, once.
+    pub(super) fn take(&self, repository: &RepositoryName, digest: Digest) -> Vec<Noted> {
+        let taken = self.0.remove(&(repository.clone(), digest));
+        taken.unwrap_or_default()
     }
 }
