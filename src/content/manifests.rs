@@ -57,12 +57,12 @@ impl Content {
     pub async fn put_manifest(&self, new: NewManifest<'_>) -> Result<(), Error> {
         let size = new.bytes.len() as u64;
         let (kind, origin, upstream, by, check) = match new.source {
-            ManifestSource::Push { by, checked: true } => {
-                let check = ReferenceCheck::Required;
-                (RepositoryKind::Local, Origin::Pushed, None, by, check)
-            }
-            ManifestSource::Push { by, checked: false } => {
-                let check = ReferenceCheck::Skip;
+            ManifestSource::Push { by, checked } => {
+                let check = if checked {
+                    ReferenceCheck::Required
+                } else {
+                    ReferenceCheck::Skip
+                };
                 (RepositoryKind::Local, Origin::Pushed, None, by, check)
             }
             ManifestSource::Upstream { name } => {

@@ -24,7 +24,6 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 /// A blob that is whole and durable here.
 #[derive(Debug)]
 pub struct StoredBlob {
-    digest: Digest,
     size: u64,
     file: Arc<File>,
     buffers: Arc<Buffers>,
@@ -46,11 +45,6 @@ impl StoredBlob {
     pub fn as_arrived(&self) -> GrowingFile {
         GrowingFile::new(Arc::clone(&self.file), Arc::clone(&self.buffers))
     }
-
-    /// Returns the blob's digest.
-    pub fn digest(&self) -> &Digest {
-        &self.digest
-    }
 }
 
 impl Content {
@@ -69,7 +63,6 @@ impl Content {
             return Err(Error::Damaged { digest: *digest });
         }
         Ok(StoredBlob {
-            digest: *digest,
             size: opened.size,
             file: Arc::new(opened.file),
             buffers: Arc::clone(&self.buffers),

@@ -3,7 +3,7 @@
 //! hosts, and reflect less than a kilobyte.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue, RANGE, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_RANGE, HeaderValue, RANGE, RETRY_AFTER};
 use oci::{ErrorCode, RouteError};
 use serde::Serialize;
 
@@ -34,6 +34,8 @@ pub(super) enum Failure {
     BodyBroken,
     /// Too many manifests are being pushed at once.
     Busy,
+    /// The part asked for lies outside the blob, which has `size` bytes.
+    RangeOutside { size: u64 },
 }
 
 impl From<Error> for Failure {
@@ -72,6 +74,9 @@ impl Failure {
             Self::BadContentRange(_) => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::RangeOutside { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
+            }
         }
     }
 
@@ -92,6 +97,9 @@ impl Failure {
             }
             Self::BadContentRange(reason) => reason.clone(),
             Self::BodyBroken => "request body broke off".to_owned(),
+            Self::RangeOutside { size } => {
+                format!("range lies outside the blob's {size} bytes")
+            }
             Self::Busy => "too many manifests are being pushed at once, try again".to_owned(),
         }
     }
@@ -145,6 +153,9 @@ impl Failure {
             Self::Registry(Error::Unavailable { .. }) | Self::Busy => {
                 let headers = response.headers_mut();
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::RangeOutside { size } => {
+                respond::set(response, CONTENT_RANGE, &format!("bytes */{size}"));
             }
             Self::Registry(Error::UnknownBesideUpstream { warning, .. }) => {
                 respond::warn(response, warning);

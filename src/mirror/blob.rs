@@ -173,10 +173,7 @@ struct Length {
 
 impl Length {
     fn fits(self, received: u64) -> bool {
-        match self.total {
-            Some(total) => received == total,
-            None => true,
-        }
+        self.total.is_none_or(|total| received == total)
     }
 }
 

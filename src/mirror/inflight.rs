@@ -152,19 +152,13 @@ impl Follower {
     /// # Errors
     /// What the leading request met.
     pub async fn started(&mut self) -> Result<Option<u64>, Arc<Error>> {
-        loop {
-            match &self.progress.borrow_and_update().phase {
-                Phase::Asking => {}
-                // An empty answer is complete with its headers: it waits for the digest like any last byte.
-                Phase::Arriving { total: Some(0), .. } => {}
-                Phase::Arriving { total, .. } => return Ok(*total),
-                Phase::Whole { size, .. } => return Ok(Some(*size)),
-                Phase::Failed(error) => return Err(Arc::clone(error)),
-            }
-            if self.progress.changed().await.is_err() {
-                return Err(Arc::new(lost()));
-            }
-        }
+        self.wait(|phase| match phase {
+            // An empty answer is complete with its headers: it waits for the digest like any last byte.
+            Phase::Asking | Phase::Arriving { total: Some(0), .. } | Phase::Failed(_) => None,
+            Phase::Arriving { total, .. } => Some(*total),
+            Phase::Whole { size, .. } => Some(Some(*size)),
+        })
+        .await
     }
 
     /// Waits until the blob is verified and stored; returns its size in bytes.
@@ -172,11 +166,24 @@ impl Follower {
     /// # Errors
     /// What the leading request met.
     pub async fn settled(&mut self) -> Result<u64, Arc<Error>> {
+        self.wait(|phase| match phase {
+            Phase::Asking | Phase::Arriving { .. } | Phase::Failed(_) => None,
+            Phase::Whole { size, .. } => Some(*size),
+        })
+        .await
+    }
+
+    /// Waits until `reached` tells something of the phase, or the fetch has failed.
+    async fn wait<T>(&mut self, reached: impl Fn(&Phase) -> Option<T>) -> Result<T, Arc<Error>> {
         loop {
-            match &self.progress.borrow_and_update().phase {
-                Phase::Asking | Phase::Arriving { .. } => {}
-                Phase::Whole { size, .. } => return Ok(*size),
-                Phase::Failed(error) => return Err(Arc::clone(error)),
+            {
+                let now = self.progress.borrow_and_update();
+                if let Phase::Failed(error) = &now.phase {
+                    return Err(Arc::clone(error));
+                }
+                if let Some(told) = reached(&now.phase) {
+                    return Ok(told);
+                }
             }
             if self.progress.changed().await.is_err() {
                 return Err(Arc::new(lost()));

@@ -62,13 +62,7 @@ impl Mirror {
         let Some(mut tags) = known else {
             return Err(failed);
         };
-        let mut next = None;
-        if let Some(n) = page.n.and_then(|n| usize::try_from(n).ok())
-            && tags.len() > n
-        {
-            tags.truncate(n);
-            next = tags.last().cloned();
-        }
+        let next = page.n.and_then(|n| Page::cut(&mut tags, n));
         Ok(TagsFound {
             tags,
             next,

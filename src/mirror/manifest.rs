@@ -122,6 +122,15 @@ impl Mirror {
         else {
             return Ok(None);
         };
+        self.hit(row, wanted).await
+    }
+
+    /// Returns the stored manifest of `row`; a damaged one counts as absent, so that it is fetched again.
+    async fn hit(
+        &self,
+        row: ManifestRow,
+        wanted: ManifestWanted,
+    ) -> Result<Option<ManifestFound>, Error> {
         match self.found(row, wanted, CacheState::Hit).await {
             Ok(found) => Ok(Some(found)),
             Err(Error::Content(content::Error::Damaged { .. })) => Ok(None),
@@ -135,20 +144,20 @@ impl Mirror {
         tag: &Tag,
         wanted: ManifestWanted,
     ) -> Result<ManifestFound, Error> {
-        if let Some(found) = self.fresh(target, tag, wanted).await? {
+        let reference = Reference::Tag(tag.clone());
+        let repository = &target.repository;
+        let known = self.content.manifest_row(repository, &reference).await?;
+        if let Some(found) = self.fresh(target, known.as_ref(), wanted).await? {
             return Ok(found);
         }
-        let key = format!("{}:{tag}", target.repository);
+        let key = format!("{repository}:{tag}");
         let waiting_since = Instant::now();
         let mut turn = self.turns.turn(&key).await;
-        if let Some(found) = self.fresh(target, tag, wanted).await? {
+        // Whoever had the turn before may have asked.
+        let known = self.content.manifest_row(repository, &reference).await?;
+        if let Some(found) = self.fresh(target, known.as_ref(), wanted).await? {
             return Ok(found);
         }
-        let reference = Reference::Tag(tag.clone());
-        let known = self
-            .content
-            .manifest_row(&target.repository, &reference)
-            .await?;
         let answer = match failed_since(turn.as_ref(), waiting_since) {
             Some(error) => Err(trouble(target, error)),
             None => match &known {
@@ -173,19 +182,14 @@ impl Mirror {
         }
     }
 
-    /// Returns the tag's manifest if the upstream confirmed it recently enough.
+    /// Returns the manifest of a tag's `row` if the upstream confirmed it recently enough.
     async fn fresh(
         &self,
         target: &Target,
-        tag: &Tag,
+        row: Option<&ManifestRow>,
         wanted: ManifestWanted,
     ) -> Result<Option<ManifestFound>, Error> {
-        let reference = Reference::Tag(tag.clone());
-        let Some(row) = self
-            .content
-            .manifest_row(&target.repository, &reference)
-            .await?
-        else {
+        let Some(row) = row else {
             return Ok(None);
         };
         let lifetime = target.remote.settings.freshness.default;
@@ -193,11 +197,7 @@ impl Mirror {
         if freshness(self.content.now(), checked, lifetime) == Freshness::Due {
             return Ok(None);
         }
-        match self.found(row, wanted, CacheState::Hit).await {
-            Ok(found) => Ok(Some(found)),
-            Err(Error::Content(content::Error::Damaged { .. })) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.hit(row.clone(), wanted).await
     }
 
     async fn stale(

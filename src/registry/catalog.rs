@@ -31,17 +31,6 @@ pub async fn catalog(
     };
     let names = registry.metadata().catalog(asked).await?;
     let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let next = cut(&mut names, most);
+    let next = Page::cut(&mut names, most);
     Ok(CatalogPage { names, next })
-}
-
-/// Cuts a list that was asked for with one more than `most`; returns the last of the page when there
-/// is a next one. A page of nothing has no next: it would never end.
-pub(super) fn cut(list: &mut Vec<String>, most: u64) -> Option<String> {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    if list.len() <= most {
-        return None;
-    }
-    list.truncate(most);
-    list.last().cloned()
 }

@@ -57,7 +57,7 @@ pub async fn tags(
         )
         .await?;
     let mut tags = tags.ok_or_else(unknown)?;
-    let next = most.and_then(|most| super::catalog::cut(&mut tags, most));
+    let next = most.and_then(|most| Page::cut(&mut tags, most));
     Ok(TagsAnswer {
         tags,
         next,

@@ -120,6 +120,19 @@ pub struct Page {
     pub last: Option<String>,
 }
 
+impl Page {
+    /// Cuts a list that was asked for with one more than `most`; returns the last of the page when there
+    /// is a next one. A page of nothing has no next: it would never end.
+    pub fn cut(list: &mut Vec<String>, most: u64) -> Option<String> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if list.len() <= most {
+            return None;
+        }
+        list.truncate(most);
+        list.last().cloned()
+    }
+}
+
 /// What to do with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestAction {

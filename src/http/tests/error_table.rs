@@ -55,6 +55,7 @@ fn routes() -> Vec<Failure> {
         Failure::BadContentRange("content range \"…\" is invalid".to_owned()),
         Failure::BodyBroken,
         Failure::Busy,
+        Failure::RangeOutside { size: 1024 },
     ]
 }
 

@@ -6,8 +6,7 @@ use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue,
     IF_RANGE, RANGE,
 };
-use oci::{BlobAction, Digest, ErrorCode, RangeOutcome, media_type};
-use serde_json::json;
+use oci::{BlobAction, Digest, RangeOutcome, media_type};
 
 use super::call::Call;
 use super::conditional::{is_known, set_etag};
@@ -73,7 +72,7 @@ async fn content(
             respond::set_number(&mut response, CONTENT_LENGTH, length);
             response
         }
-        RangeOutcome::Unsatisfiable => unsatisfiable(size),
+        RangeOutcome::Unsatisfiable => Failure::RangeOutside { size }.into_response(),
     })
 }
 
@@ -85,14 +84,6 @@ fn wanted_range<'a>(call: &'a Call, digest: &Digest) -> Option<&'a str> {
         Some(tag) if tag.trim_matches('"') != digest.to_string() => None,
         Some(_) | None => Some(range),
     }
-}
-
-fn unsatisfiable(size: u64) -> Response {
-    let message = format!("range lies outside the blob's {size} bytes");
-    let body = json!({"errors": [{"code": ErrorCode::RangeInvalid.as_str(), "message": message}]});
-    let mut response = respond::json(StatusCode::RANGE_NOT_SATISFIABLE, "application/json", &body);
-    respond::set(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
-    response
 }
 
 async fn head(call: &Call, at: &Resolved, digest: &Digest) -> Result<Response, Failure> {
