@@ -19,7 +19,7 @@ use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
 use crate::registry::{Registry, Rules};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Metrics};
 
 /// What a start takes beside the configuration.
 pub struct Options {
@@ -72,8 +72,14 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
-    let mirror = Mirror::new(&config.mirrors, Arc::clone(&content), manifest_limit)
-        .context("cannot set up the mirrors")?;
+    let metrics = Metrics::new();
+    let mirror = Mirror::new(
+        &config.mirrors,
+        Arc::clone(&content),
+        manifest_limit,
+        metrics,
+    )
+    .context("cannot set up the mirrors")?;
     let rules = Rules {
         delete_enabled: config.storage.delete_enabled,
         readonly: config.storage.readonly,

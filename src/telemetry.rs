@@ -1,8 +1,10 @@
-//! What the server tells its operator: log lines on stderr, access lines on stdout.
+//! What the server tells its operator: log lines on stderr, access lines on stdout, counters.
 //! Everything a client can influence is escaped, so that no line can be forged and no terminal driven.
 
 mod access_log;
 mod log_lines;
+mod metrics;
 
 pub use access_log::{AccessLine, AccessLog};
 pub use log_lines::{LogLines, init};
+pub use metrics::{Breaker, CacheResult, Kind, METRICS_TYPE, Metrics, MirrorNumbers};

@@ -86,9 +86,9 @@ fn explain(loaded: &Loaded) -> String {
             .collect();
         let role = if mirror.default { " (default)" } else { "" };
         let user = mirror
-            .credentials
+            .login
             .as_ref()
-            .map_or_else(String::new, |is| format!(" as {}", is.username));
+            .map_or_else(String::new, |login| format!(" as {login}"));
         row(
             if index == 0 { "mirrors" } else { "" },
             &format!("{}{role} from {}{user}", mirror.name, endpoints.join(", ")),

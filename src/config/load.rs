@@ -12,7 +12,7 @@ use super::problems::{Error, Problems};
 use super::section::{Section, switch};
 use super::tree::{Node, Origin, Value};
 use super::variables::{CONFIGURATION_PATH, name_upstreams, overlay};
-use super::{Config, catalog, gc, http, log, mirrors, storage, validation, yaml};
+use super::{Config, api, cache, catalog, gc, http, log, mirrors, storage, validation, warm, yaml};
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +85,10 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
         http: http::read(&root, built_in_http, &mut problems),
         storage: storage::read(&root, &storage_defaults, &mut problems),
         mirrors: mirrors::read(&root, built_in_mirrors, &mut problems),
+        cache: cache::read(&root, &mut problems),
+        warm: warm::read(&root, &mut problems),
+        api: api::read(&root, &mut problems),
+        debug: api::read_debug(&root, &mut problems),
         catalog: catalog::read(&root, &mut problems),
         validation: validation::read(&root, &mut problems),
         gc: gc::read(&root, &mut problems),

@@ -1,10 +1,14 @@
 //! The `mirrors` list and Distribution's `proxy` section: which registries are mirrored, and how they are asked.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use oci::Glob;
 use url::Url;
 
 use super::duration::parse_duration;
+use super::platform::Platform;
 use super::problems::Problems;
 use super::secret::Secret;
 use super::section::{Field, Section};
@@ -29,11 +33,25 @@ pub struct Mirror {
     /// Whether it answers names that are neither local nor prefixed (default false).
     pub default: bool,
     /// What it is asked with; none by default.
-    pub credentials: Option<Credentials>,
+    pub login: Option<Login>,
+    /// How its certificate is checked and which one is shown to it.
+    pub tls: Tls,
+    /// The proxy in between (`httpproxy`; default: what `HTTPS_PROXY` and the like say).
+    pub httpproxy: Option<Url>,
+    /// Repositories, as the upstream names them, that may be asked for (`allow`; default all).
+    pub allow: Vec<Glob>,
+    /// Repositories that may not, also where `allow` names them (`deny`; default none).
+    pub deny: Vec<Glob>,
     /// How long an answer about a tag counts as fresh.
     pub freshness: Freshness,
     /// How long it may take.
     pub timeout: Timeouts,
+    /// How much may be asked of it at once.
+    pub limits: MirrorLimits,
+    /// What is fetched before anybody asks.
+    pub prefetch: Prefetch,
+    /// How long content that nobody asks for is kept (`proxy.ttl`; default: as long as there is room).
+    pub ttl: Option<Duration>,
     /// Further origins that may receive the credentials (default none).
     pub realms: Vec<Url>,
     /// Whether a local push may take a name already mirrored from here (default false).
@@ -49,11 +67,90 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// Where a mirror's credentials come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// `username` with `password`.
+    Password(Credentials),
+    /// `username` with `passwordfile`, read again when the file changes.
+    PasswordFile {
+        /// The user name; never empty.
+        username: String,
+        /// The file; a line end after the password is not part of it.
+        file: PathBuf,
+    },
+    /// `dockerconfig`: a docker `config.json`, with its `auths`, `credHelpers` and `credsStore`; read again when it changes.
+    DockerConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// `helper`: a program `docker-credential-<name>` that prints the credentials.
+    Helper {
+        /// The name, without the prefix.
+        name: String,
+        /// How long its answer is used (`lifetime`; default: until the upstream refuses it; 0: ask it for every token).
+        lifetime: Option<Duration>,
+    },
+    /// `tokenfile`: a bearer token, read again when the file changes.
+    TokenFile {
+        /// The file; a line end after the token is not part of it.
+        file: PathBuf,
+    },
+}
+
+impl fmt::Display for Login {
+    /// Says who asks, without a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password(credentials) => f.write_str(&credentials.username),
+            Self::PasswordFile { username, .. } => f.write_str(username),
+            Self::DockerConfig { file } => write!(f, "whoever {} names", file.display()),
+            Self::Helper { name, .. } => write!(f, "whoever docker-credential-{name} names"),
+            Self::TokenFile { file } => write!(f, "the bearer of {}", file.display()),
+        }
+    }
+}
+
+/// TLS towards an upstream (`tls`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A file of PEM certificates that are trusted beside the system's (`tls.ca`).
+    pub ca: Option<PathBuf>,
+    /// The client certificate and its key, PEM files (`tls.certificate`, `tls.key`).
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether any certificate is believed (`tls.insecure`; default false).
+    pub insecure: bool,
+}
+
 /// How long answers about tags count as fresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freshness {
     /// For every tag (`freshness.default`; default one minute).
     pub default: Duration,
+    /// By tag pattern, the longest pattern first (`freshness.tags`; default none).
+    pub tags: Vec<(Glob, Duration)>,
+    /// Whether a tag that is due is served at once and checked afterwards (`freshness.background`; default false).
+    pub background: bool,
+    /// How long a 404 of the upstream is believed (`freshness.negative`; default 30 s).
+    pub negative: Duration,
+}
+
+/// How much is asked of an upstream at once (`limits`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorLimits {
+    /// Requests, bodies included (`limits.connections`; default 32).
+    pub connections: usize,
+    /// Bytes per second of all bodies together (`limits.bandwidth`; default 0: no limit).
+    pub bandwidth: u64,
+}
+
+/// What is fetched before anybody asks (`prefetch`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prefetch {
+    /// Whether config and layers follow a manifest GET at once (`prefetch.layers`; default false).
+    pub layers: bool,
+    /// Platforms whose manifests and layers follow an index (`prefetch.platforms`, as `linux/amd64`; default none).
+    pub platforms: Vec<Platform>,
 }
 
 /// How long an upstream may take.
@@ -63,6 +160,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two reads (`timeout.read`; default 30 s).
     pub read: Duration,
+    /// For a whole answer, body included (`timeout.total`; default 0: no limit).
+    pub total: Option<Duration>,
 }
 
 impl Mirrors {
@@ -113,14 +212,28 @@ impl Mirror {
             name,
             endpoints,
             default: false,
-            credentials: None,
+            login: None,
+            tls: Tls::default(),
+            httpproxy: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
             freshness: Freshness {
                 default: Duration::from_secs(60),
+                tags: Vec::new(),
+                background: false,
+                negative: Duration::from_secs(30),
             },
             timeout: Timeouts {
                 connect: Duration::from_secs(5),
                 read: Duration::from_secs(30),
+                total: None,
             },
+            limits: MirrorLimits {
+                connections: 32,
+                bandwidth: 0,
+            },
+            prefetch: Prefetch::default(),
+            ttl: None,
             realms: Vec::new(),
             shadow: false,
         }
@@ -211,12 +324,13 @@ fn mirror(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
     let timeouts = section.section("timeout");
     Some(Mirror {
         default: section.switch("default", problems),
-        credentials: credentials(section, problems),
+        login: credentials(section, problems).map(Login::Password),
         freshness: Freshness {
             default: section
                 .section("freshness")
                 .parse("default", problems, parse_duration)
                 .unwrap_or(defaults.freshness.default),
+            ..defaults.freshness
         },
         timeout: Timeouts {
             connect: timeouts
@@ -225,6 +339,7 @@ fn mirror(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
             read: timeouts
                 .parse("read", problems, some_time)
                 .unwrap_or(defaults.timeout.read),
+            ..defaults.timeout
         },
         realms: urls(
             &section.section("realms").values(problems),
@@ -252,7 +367,7 @@ fn proxy(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
     };
     Some(Mirror {
         default: true,
-        credentials,
+        login: credentials.map(Login::Password),
         realms,
         ..Mirror::new(name, vec![url])
     })

@@ -2,6 +2,8 @@
 //! The only room that reads configuration files or the environment. It knows no other room and must never print a
 //! secret or a line of a file.
 
+mod api;
+mod cache;
 mod catalog;
 mod catalogue;
 mod duration;
@@ -13,6 +15,7 @@ mod kubernetes;
 mod load;
 mod log;
 mod mirrors;
+mod platform;
 mod problems;
 mod schema;
 mod secret;
@@ -25,19 +28,26 @@ mod tree;
 mod url;
 mod validation;
 mod variables;
+mod warm;
 mod yaml;
 
+pub use api::{Api, Debug};
+pub use cache::{Cache, Space};
 pub use catalog::Catalog;
 pub use environment::Environment;
 pub use gc::Gc;
 pub use http::{Http, Limits};
 pub use load::{Loaded, Sources, load};
 pub use log::{Formatter, Level, Log};
-pub use mirrors::{Credentials, Freshness, Mirror, Mirrors, Timeouts};
+pub use mirrors::{
+    Credentials, Freshness, Login, Mirror, MirrorLimits, Mirrors, Prefetch, Timeouts, Tls,
+};
+pub use platform::{Platform, parse_platform};
 pub use problems::Error;
 pub use secret::Secret;
 pub use storage::Storage;
 pub use validation::Validation;
+pub use warm::{Warm, WarmImage, WarmReference};
 
 /// Every effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +60,14 @@ pub struct Config {
     pub storage: Storage,
     /// The registries that are mirrored.
     pub mirrors: Mirrors,
+    /// What bounds mirrored content.
+    pub cache: Cache,
+    /// What is fetched on a schedule.
+    pub warm: Vec<Warm>,
+    /// The management API.
+    pub api: Api,
+    /// The debug listener.
+    pub debug: Debug,
     /// How the list of repositories is served.
     pub catalog: Catalog,
     /// What is checked of a pushed manifest.

@@ -10,6 +10,7 @@ use super::manifest::LastFailure;
 use super::noted_tags::NotedTags;
 use crate::config;
 use crate::content::{Content, Turns};
+use crate::telemetry::Metrics;
 use crate::upstream;
 
 /// One configured upstream.
@@ -17,6 +18,8 @@ pub struct Remote {
     /// Its configuration.
     pub settings: config::Mirror,
     pub(super) client: upstream::Client,
+    /// Its name, as metrics are labelled with it.
+    pub label: Arc<str>,
 }
 
 /// A repository as an upstream knows it and as it is stored here.
@@ -40,6 +43,7 @@ pub struct Mirror {
     pub(super) turns: Turns<String, Option<LastFailure>>,
     pub(super) noted: NotedTags,
     pub(super) manifest_limit: u64,
+    pub(super) metrics: Metrics,
 }
 
 impl Mirror {
@@ -51,11 +55,13 @@ impl Mirror {
         config: &config::Mirrors,
         content: Arc<Content>,
         manifest_limit: u64,
+        metrics: Metrics,
     ) -> Result<Self, upstream::BuildError> {
         let mut remotes = Vec::new();
         for settings in &config.upstreams {
             remotes.push(Arc::new(Remote {
-                client: upstream::Client::new(settings)?,
+                client: upstream::Client::new(settings, metrics.clone())?,
+                label: settings.name.as_str().into(),
                 settings: settings.clone(),
             }));
         }
@@ -68,6 +74,7 @@ impl Mirror {
             turns: Turns::default(),
             noted: NotedTags::default(),
             manifest_limit,
+            metrics,
         })
     }
 

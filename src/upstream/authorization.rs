@@ -14,11 +14,12 @@ use url::Url;
 
 use super::body::read_bounded;
 use super::challenge::Challenge;
-use super::endpoint::{Endpoint, Kind, Outgoing, Proof};
+use super::endpoint::{Endpoint, Outgoing, Proof};
 use super::error::Error;
 use super::origin::{Origin, TrustedOrigins};
 use super::token::{ANSWER_MAX, Issued, Now, TokenKey, Tokens, read_token};
 use crate::config::Credentials;
+use crate::telemetry::Kind;
 
 /// Most repositories whose challenge is remembered.
 const REMEMBERED_MAX: u64 = 10_000;

@@ -11,12 +11,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use oci::{BlobAction, Descriptor, Digest, ManifestAction, Page, Reference, RepositoryName, Route};
 
 use super::body::{BlobBody, read_bounded};
-use super::endpoint::{Kind, Proof};
+use super::endpoint::Proof;
 use super::error::{BuildError, Error};
 use super::listing::{is_html, last_of, next_page, read_referrers, read_tags};
 use super::request::{Answer, Call, Requests};
 use super::token::Now;
 use crate::config::Mirror;
+use crate::telemetry::{Kind, Metrics};
 
 /// Largest list that is read, all pages of referrers together, in bytes.
 const LIST_MAX: u64 = 8 * 1024 * 1024;
@@ -76,20 +77,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// Prepares a client of `mirror`. Nothing is connected to or looked up, so this succeeds with
+    /// Prepares a client of `mirror`, whose requests are counted in `metrics`. Nothing is connected to or looked up, so this succeeds with
     /// every upstream down.
     ///
     /// # Errors
     /// When the mirror's URLs or credentials cannot be used, or TLS cannot be set up.
-    pub fn new(mirror: &Mirror) -> Result<Self, BuildError> {
-        Self::with_now(mirror, Arc::new(Instant::now))
+    pub fn new(mirror: &Mirror, metrics: Metrics) -> Result<Self, BuildError> {
+        Self::with_now(mirror, metrics, Arc::new(Instant::now))
     }
 
     /// As [`Client::new`], with a clock by which tokens expire.
-    pub(super) fn with_now(mirror: &Mirror, now: Now) -> Result<Self, BuildError> {
+    pub(super) fn with_now(
+        mirror: &Mirror,
+        metrics: Metrics,
+        now: Now,
+    ) -> Result<Self, BuildError> {
         Ok(Self {
             name: mirror.name.clone(),
-            requests: Requests::new(mirror, now)?,
+            requests: Requests::new(mirror, metrics, now)?,
         })
     }
 

@@ -16,34 +16,13 @@ use super::error::Error;
 use super::origin::{Origin, TrustedOrigins};
 use super::resolver::{GuardedResolver, Proxies, Surroundings};
 use crate::config::Timeouts;
+use crate::telemetry::{Kind, Metrics};
 
 /// Longest chain of redirects that is followed.
 const REDIRECTS_MAX: usize = 5;
 /// Idle connections that are kept per host, and for how long.
 const IDLE_CONNECTIONS: usize = 16;
 const IDLE_TIME: Duration = Duration::from_secs(60);
-
-/// What a request is for, as logs and metrics name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Manifest,
-    Blob,
-    Tags,
-    Referrers,
-    Token,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Blob => "blob",
-            Self::Tags => "tags",
-            Self::Referrers => "referrers",
-            Self::Token => "token",
-        }
-    }
-}
 
 /// What vouches for the body of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +95,7 @@ pub(super) struct Exchange {
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     pub(super) upstream: Arc<str>,
+    pub(super) metrics: Metrics,
     pub(super) timeout: Timeouts,
     pub(super) trusted: Arc<TrustedOrigins>,
     /// Names of the realms that the mirror lists.
@@ -127,6 +107,7 @@ pub(super) struct Network {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     upstream: Arc<str>,
+    metrics: Metrics,
     position: usize,
     root: Url,
     /// Empty, or components that go before the repository name, with a slash at the end.
@@ -164,6 +145,7 @@ impl Endpoint {
         let separator = if path.is_empty() { "" } else { "/" };
         Ok(Self {
             upstream: Arc::clone(&network.upstream),
+            metrics: network.metrics.clone(),
             position,
             root,
             prefix: format!("{path}{separator}"),
@@ -238,6 +220,13 @@ impl Endpoint {
         let request = connections.request(outgoing.method.clone(), outgoing.url.clone());
         let started = Instant::now();
         let result = request.headers(headers).send().await;
+        let status = match &result {
+            Ok(response) => response.status().as_str().to_owned(),
+            Err(error) if error.is_timeout() => "timeout".to_owned(),
+            Err(_) => "error".to_owned(),
+        };
+        self.metrics
+            .upstream_request(&self.upstream, outgoing.kind, &status, started.elapsed());
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let upstream = &*self.upstream;
         let (kind, method) = (outgoing.kind.as_str(), outgoing.method.as_str());

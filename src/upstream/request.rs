@@ -9,12 +9,13 @@ use url::Url;
 
 use super::authorization::Authorizer;
 use super::challenge::challenges;
-use super::endpoint::{Endpoint, Exchange, Kind, Network, Outgoing, Proof};
+use super::endpoint::{Endpoint, Exchange, Network, Outgoing, Proof};
 use super::error::{BuildError, Error};
 use super::origin::{Origin, TrustedOrigins};
 use super::resolver::Proxies;
 use super::token::Now;
-use crate::config::Mirror;
+use crate::config::{Login, Mirror};
+use crate::telemetry::{Kind, Metrics};
 
 /// What is asked, whichever endpoint answers.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ impl Requests {
     ///
     /// # Errors
     /// When the mirror's URLs or credentials cannot be used, or TLS cannot be set up.
-    pub(super) fn new(mirror: &Mirror, now: Now) -> Result<Self, BuildError> {
+    pub(super) fn new(mirror: &Mirror, metrics: Metrics, now: Now) -> Result<Self, BuildError> {
         let own = origins(mirror, "endpoint", &mirror.endpoints)?;
         let realms = origins(mirror, "realm", &mirror.realms)?;
         if own.is_empty() {
@@ -82,6 +83,7 @@ impl Requests {
         let trusted = Arc::new(TrustedOrigins::new(own.clone(), realms));
         let network = Network {
             upstream: Arc::from(mirror.name.as_str()),
+            metrics,
             timeout: mirror.timeout.clone(),
             trusted: Arc::clone(&trusted),
             realm_hosts,
@@ -95,7 +97,11 @@ impl Requests {
                 source,
             })?);
         }
-        let authorizer = Authorizer::new(mirror.credentials.as_ref(), trusted, now);
+        let credentials = match &mirror.login {
+            Some(Login::Password(credentials)) => Some(credentials),
+            _ => None,
+        };
+        let authorizer = Authorizer::new(credentials, trusted, now);
         let Some(authorizer) = authorizer else {
             return Err(BuildError::Credentials {
                 upstream: mirror.name.clone(),

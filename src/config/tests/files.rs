@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::load::{PLAIN, errors, with, without_file};
-use crate::config::{Environment, Formatter, Level, Sources, load};
+use crate::config::{Environment, Formatter, Level, Login, Sources, load};
 
 #[test]
 fn nothing_configured_is_a_local_registry_and_eight_mirrors() {
@@ -124,7 +124,9 @@ mirrors:
         (50, Duration::from_secs(2 * 86_400))
     );
     let ghcr = config.mirrors.default().unwrap();
-    let credentials = ghcr.credentials.as_ref().unwrap();
+    let Some(Login::Password(credentials)) = &ghcr.login else {
+        panic!("no password: {:?}", ghcr.login)
+    };
     assert_eq!(
         (credentials.username.as_str(), credentials.password.reveal()),
         ("u", "0123")

@@ -6,6 +6,7 @@
 )]
 
 use super::load::{PLAIN, errors, names, with, without_file};
+use crate::config::Login;
 
 #[test]
 fn any_variable_about_upstreams_replaces_the_built_in_mirrors() {
@@ -34,7 +35,7 @@ fn a_remoteurl_is_named_by_its_host() {
         )
         .unwrap();
         assert_eq!(names(&config), [name]);
-        assert!(config.mirrors.proxy_only && config.mirrors.upstreams[0].credentials.is_some());
+        assert!(config.mirrors.proxy_only && config.mirrors.upstreams[0].login.is_some());
     }
 }
 
@@ -81,14 +82,10 @@ fn a_password_may_come_from_a_file_but_not_twice() {
         "{PLAIN}proxy: {{remoteurl: https://a.example, username: u, passwordfile: {path}}}\n"
     );
     let config = with(&text, &[]).unwrap();
-    assert_eq!(
-        config.mirrors.upstreams[0]
-            .credentials
-            .as_ref()
-            .unwrap()
-            .password
-            .reveal(),
-        "hunter2"
+    let login = &config.mirrors.upstreams[0].login;
+    assert!(
+        matches!(login, Some(Login::Password(is)) if is.password.reveal() == "hunter2"),
+        "{login:?}"
     );
     assert!(!format!("{config:?}").contains("hunter2"));
     let found = errors(&text, &[("REGISTRY_PROXY_PASSWORD", "@hunter3")]);

@@ -215,10 +215,10 @@ fn elements_of_lists_are_set_appended_and_never_leave_gaps() {
     assert_eq!(names(&config), ["a.example", "b.example", "c.example"]);
     assert_eq!(
         config.mirrors.upstreams[0]
-            .credentials
+            .login
             .as_ref()
             .unwrap()
-            .username,
+            .to_string(),
         "u"
     );
     assert_eq!(config.mirrors.upstreams[1].endpoints.len(), 2);
@@ -322,7 +322,7 @@ fn every_supported_key_can_be_set_by_its_variable() {
     assert_eq!(mirror.timeout.connect, Duration::from_secs(1));
     assert_eq!(mirror.timeout.read, Duration::from_secs(2));
     assert_eq!(mirror.endpoints[0].as_str(), "https://b.example/");
-    assert!(mirror.shadow && mirror.credentials.is_some());
+    assert!(mirror.shadow && mirror.login.is_some());
     let default = config.mirrors.default().unwrap();
     assert_eq!(default.name, "up.example");
 }

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::server::{Asked, TestServer, answer, answer_with};
 use super::{BASIC, CHALLENGE, client, client_of, get, mirror_of, with_credentials};
+use crate::telemetry::Metrics;
 use crate::upstream::{Client, Error};
 
 fn bearer(realm: &Url) -> String {
@@ -70,7 +71,8 @@ async fn an_expired_token_is_replaced_before_it_is_sent() {
     let clock = Arc::clone(&now);
     let clock = move || *clock.lock().expect("no test panics while it holds this");
     let mirror = mirror_of(&[&server.url]);
-    let client = Client::with_now(&mirror, Arc::new(clock)).expect("the mirror is sound");
+    let client =
+        Client::with_now(&mirror, Metrics::new(), Arc::new(clock)).expect("the mirror is sound");
     let advance = |seconds| {
         *now.lock().expect("no test panics while it holds this") += Duration::from_secs(seconds);
     };

@@ -5,6 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
+use crate::config::Login;
+use crate::telemetry::Metrics;
+
 use super::server::{ClosedPort, Reply, TestServer, answer, answer_with};
 use super::{client, get, mirror_of, with_credentials};
 use crate::upstream::{BuildError, Client, Error};
@@ -71,15 +74,15 @@ async fn reasons_name_no_host() {
 async fn a_client_is_made_with_every_upstream_down_but_not_of_nonsense() {
     let url = Url::parse("https://registry.invalid").expect("a URL because it is written so");
     assert_eq!(client(&mirror_of(&[&url])).name(), "registry.example");
-    let nowhere = Client::new(&mirror_of(&[]));
+    let nowhere = Client::new(&mirror_of(&[]), Metrics::new());
     assert!(matches!(nowhere, Err(BuildError::NoEndpoint { .. })));
     let ftp = Url::parse("ftp://a").expect("a URL because it is written so");
-    let wrong = Client::new(&mirror_of(&[&url, &ftp]));
+    let wrong = Client::new(&mirror_of(&[&url, &ftp]), Metrics::new());
     assert!(matches!(wrong, Err(BuildError::Url { position: 1, .. })));
     let mut colon = with_credentials(mirror_of(&[&url]));
-    if let Some(credentials) = &mut colon.credentials {
+    if let Some(Login::Password(credentials)) = &mut colon.login {
         "a:b".clone_into(&mut credentials.username);
     }
-    let wrong = Client::new(&colon);
+    let wrong = Client::new(&colon, Metrics::new());
     assert!(matches!(wrong, Err(BuildError::Credentials { .. })));
 }

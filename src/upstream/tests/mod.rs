@@ -14,7 +14,8 @@ use oci::{Algorithm, Digest, Page, Reference, RepositoryName};
 use url::Url;
 
 use self::server::TestServer;
-use crate::config::{Credentials, Freshness, Mirror, Secret, Timeouts};
+use crate::config::{Credentials, Login, Mirror, Secret};
+use crate::telemetry::Metrics;
 use crate::upstream::{BlobBody, Client, Error};
 
 const LIMIT: u64 = 1024;
@@ -23,33 +24,25 @@ const CHALLENGE: &str = "www-authenticate";
 
 fn mirror_of(endpoints: &[&Url]) -> Mirror {
     let long = Duration::from_secs(30);
-    Mirror {
-        name: "registry.example".to_owned(),
-        endpoints: endpoints.iter().map(|&url| url.clone()).collect(),
-        default: false,
-        credentials: None,
-        freshness: Freshness { default: long },
-        timeout: Timeouts {
-            connect: long,
-            read: long,
-        },
-        realms: Vec::new(),
-        shadow: false,
-    }
+    let endpoints = endpoints.iter().map(|&url| url.clone()).collect();
+    let mut mirror = Mirror::new("registry.example".to_owned(), endpoints);
+    mirror.timeout.connect = long;
+    mirror.timeout.read = long;
+    mirror
 }
 
 fn with_credentials(mut mirror: Mirror) -> Mirror {
-    mirror.credentials = Some(Credentials {
+    mirror.login = Some(Login::Password(Credentials {
         username: "aladdin".to_owned(),
         password: Secret::new("opensesame"),
-    });
+    }));
     mirror
 }
 
 const BASIC: &str = "Basic YWxhZGRpbjpvcGVuc2VzYW1l";
 
 fn client(mirror: &Mirror) -> Client {
-    Client::new(mirror).expect("a client because the mirror is sound")
+    Client::new(mirror, Metrics::new()).expect("a client because the mirror is sound")
 }
 
 fn client_of(server: &TestServer) -> Client {

@@ -10,8 +10,9 @@ use super::server::{Asked, TestServer, answer, answer_with};
 use super::{
     BASIC, CHALLENGE, client, client_of, digest, get, mirror_of, read, repository, with_credentials,
 };
+use crate::telemetry::{Kind, Metrics};
 use crate::upstream::Error;
-use crate::upstream::endpoint::{Endpoint, Kind, Network, Outgoing, Proof};
+use crate::upstream::endpoint::{Endpoint, Network, Outgoing, Proof};
 use crate::upstream::origin::{Origin, TrustedOrigins};
 use crate::upstream::resolver::Proxies;
 
@@ -97,6 +98,7 @@ fn endpoint(url: &str) -> Endpoint {
     let url = Url::parse(url).expect("a URL because it is written so");
     let origin = Origin::of(&url).expect("an origin because it is written so");
     let network = Network {
+        metrics: Metrics::new(),
         upstream: Arc::from("registry.example"),
         timeout: mirror_of(&[]).timeout,
         trusted: Arc::new(TrustedOrigins::new(vec![origin.clone()], Vec::new())),
