@@ -15,6 +15,7 @@ use super::remotes::{Mirror, Target};
 use crate::content::{self, ManifestRow};
 use crate::policy::freshness::{Freshness, age, freshness, lifetime};
 use crate::telemetry::Kind;
+use crate::upstream;
 
 /// What the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,12 +191,15 @@ impl Mirror {
             }
             question.facts_only = true;
         }
-        let asking = Arc::clone(self).find_out(
-            target.clone(),
-            reference.clone(),
-            Asker::Client { facts_only },
-        );
-        let answer = self.asking.ask(question, asking).await;
+        let asking = || {
+            let (target, reference) = (target.clone(), reference.clone());
+            Arc::clone(self).find_out(target, reference, Asker::Client { facts_only })
+        };
+        let mut answer = self.asking.ask(question.clone(), asking()).await;
+        if answer.joined && was_spared(&answer.outcome) {
+            // It was a check that nobody waited for.
+            answer = self.asking.ask(question, asking()).await;
+        }
         if answer.joined {
             self.shared(target, answer.outcome)
         } else {
@@ -289,6 +293,13 @@ impl Mirror {
             }),
             Stored::Absent | Stored::Damaged => Err(failed.into()),
         }
+    }
+}
+
+fn was_spared(outcome: &Result<ManifestFound, Error>) -> bool {
+    match outcome {
+        Err(Error::Upstream(failed)) => matches!(failed.error, upstream::Error::NoSpare),
+        Ok(_) | Err(_) => false,
     }
 }
 

@@ -111,7 +111,9 @@ impl Mirror {
             self.unconfirmed.note(target, tag, &failed);
         }
         match known {
-            Some(row) if failed.error.is_trouble() => self.stale(row, failed).await,
+            Some(row) if failed.error.is_trouble() && asker != Asker::Nobody => {
+                self.stale(row, failed).await
+            }
             known => {
                 if matches!(failed.error, upstream::Error::NotFound) {
                     self.noted.forget(&target.repository, tag);

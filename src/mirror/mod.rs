@@ -14,7 +14,7 @@ mod noted_tags;
 mod remotes;
 mod unconfirmed;
 
-pub use crate::upstream::Error as UpstreamError;
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
 pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};

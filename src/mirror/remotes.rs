@@ -13,17 +13,19 @@ use super::manifest::{ManifestFound, Question};
 use super::missing::Missing;
 use super::noted_tags::NotedTags;
 use super::unconfirmed::Unconfirmed;
+use crate::clock::Clock;
 use crate::config;
 use crate::content::Content;
 use crate::policy::repositories::refusal;
 use crate::telemetry::Metrics;
-use crate::upstream;
+use crate::upstream::{self, Asking, InstanceId, Via};
 
 /// One configured upstream.
 pub struct Remote {
     /// Its configuration.
     pub settings: config::Mirror,
-    pub(super) client: upstream::Client,
+    /// Its client.
+    pub client: upstream::Client,
     /// Its name, as metrics are labelled with it.
     pub label: Arc<str>,
 }
@@ -37,6 +39,15 @@ pub struct Target {
     pub path: RepositoryName,
     /// The repository's name here.
     pub repository: RepositoryName,
+    /// The way the request has come that asks for it.
+    pub via: Via,
+}
+
+impl Target {
+    /// Returns the questions that can be put to the upstream for the request.
+    pub fn ask(&self) -> Asking<'_> {
+        self.remote.client.on_behalf_of(&self.via)
+    }
 }
 
 /// The mirror room's long-lived part.
@@ -58,7 +69,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Returns the mirrors of `config`; no upstream is contacted.
+    /// Returns the mirrors of `config`; no upstream is contacted. `clock` tells when pauses and tokens end, and
+    /// `instance` is what this server calls itself in `Via`.
     ///
     /// # Errors
     /// When a client cannot be built for one, for example for want of a usable certificate store.
@@ -67,11 +79,18 @@ impl Mirror {
         content: Arc<Content>,
         manifest_limit: u64,
         metrics: Metrics,
+        clock: &Arc<dyn Clock>,
+        instance: &InstanceId,
     ) -> Result<Self, upstream::BuildError> {
         let mut remotes = Vec::new();
         for settings in &config.upstreams {
             remotes.push(Arc::new(Remote {
-                client: upstream::Client::new(settings, metrics.clone())?,
+                client: upstream::Client::new(
+                    settings,
+                    metrics.clone(),
+                    Arc::clone(clock),
+                    instance,
+                )?,
                 label: settings.name.as_str().into(),
                 settings: settings.clone(),
             }));
@@ -125,6 +144,7 @@ impl Mirror {
             remote: Arc::clone(remote),
             path,
             repository,
+            via: Via::none(),
         })
     }
 
@@ -135,6 +155,7 @@ impl Mirror {
             remote: Arc::clone(remote),
             repository: path.clone(),
             path,
+            via: Via::none(),
         })
     }
 }
@@ -182,8 +203,13 @@ impl Target {
     }
 
     /// Returns what asks the upstream.
-    pub(super) fn asking(&self, _manner: Manner) -> &upstream::Client {
-        &self.remote.client
+    pub(super) fn asking(&self, manner: Manner) -> Asking<'_> {
+        let asking = self.ask();
+        match manner {
+            Manner::Plain => asking,
+            Manner::WithFallback => asking.with_fallback(),
+            Manner::InBackground => asking.in_background(),
+        }
     }
 }
 

@@ -217,6 +217,8 @@ async fn beside_pushes(
         upstream,
         error: said,
     } = &error
+        // A loop is a mistake in the configuration that somebody has to learn of.
+        && !matches!(said, UpstreamError::Loop)
         && (matches!(said, UpstreamError::Denied { .. }) || said.is_trouble())
     {
         format!("{upstream}: {said}")
