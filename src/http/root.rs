@@ -32,7 +32,7 @@ async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: Pee
     let is_head = parts.method == Method::HEAD;
     let log = context.access_log.is_enabled().then(|| {
         let clock = context.clock.as_ref();
-        Pending::of(&parts, peer.addr.ip(), clock)
+        Pending::of(&parts, peer.ip(), clock)
     });
     let mut response = match dispatch(context, parts, body, peer).await {
         Ok(response) => response,

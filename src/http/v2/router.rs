@@ -34,7 +34,6 @@ pub(in crate::http) async fn answer(
         Err(error) => return Err(Failure::Route(error)),
     };
     let namespace = query.and_then(namespace);
-    let peer = peer.addr.ip();
     let admitted = gate::admit(context, &route, namespace.as_deref(), peer).await?;
     let Admitted {
         caller,
@@ -45,7 +44,7 @@ pub(in crate::http) async fn answer(
         context: Arc::clone(context),
         caller,
         headers: parts.headers,
-        peer,
+        peer: peer.ip(),
     };
     match (route, at) {
         (Route::Base, _) => Ok(respond::bytes(
