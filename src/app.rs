@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::content::{self, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
+use crate::jobs::Jobs;
 use crate::mirror::Mirror;
 use crate::registry::{Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -86,7 +87,15 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         validation_disabled: config.validation.disabled,
         lease: config.gc.lease,
     };
-    let registry = Registry::new(content, Arc::new(mirror), rules);
+    let mirror = Arc::new(mirror);
+    let jobs = Jobs::new(
+        metadata.clone(),
+        Arc::clone(&mirror),
+        Arc::clone(&content),
+        Arc::clone(&clock),
+        config.warm.clone(),
+    );
+    let registry = Registry::new(content, mirror, rules);
     let listeners = match options.listener {
         Some(listener) => vec![listener],
         None => bind(&config.http.addr)
@@ -94,6 +103,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     };
     let handler = http::handler(Context {
         registry: Arc::new(registry),
+        jobs,
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
