@@ -1,6 +1,8 @@
 //! Builds every part from the configuration once, starts them and stops them. The only place that
 //! knows how the rooms fit together.
 
+mod listeners;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +14,14 @@ use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
+use self::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::{self, Content, StateDirectory};
-use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::jobs::Jobs;
 use crate::mirror::Mirror;
-use crate::registry::{Registry, Rules};
+use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What a start takes beside the configuration.
@@ -32,7 +34,7 @@ pub struct Options {
 
 /// A running server.
 pub struct Running {
-    server: Server,
+    listeners: Listeners,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -73,11 +75,14 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
+    let instance = InstanceId::new();
     let mirror = Mirror::new(
         &config.mirrors,
         Arc::clone(&content),
         manifest_limit,
-        metrics,
+        metrics.clone(),
+        &clock,
+        &instance,
     )
     .context("cannot set up the mirrors")?;
     let rules = Rules {
@@ -95,21 +100,18 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         config.warm.clone(),
     );
     let registry = Registry::new(content, mirror, rules);
-    let listeners = match options.listener {
-        Some(listener) => vec![listener],
-        None => bind(&config.http.addr)
-            .with_context(|| format!("cannot listen on {}", config.http.addr))?,
-    };
-    let handler = http::handler(Context {
+    let context = Context {
         registry: Arc::new(registry),
         jobs,
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
+        metrics,
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
+        instance,
         clock,
-    });
+    };
     Ok(Running {
-        server: Server::start(listeners, handler, Limits::default())?,
+        listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -166,15 +168,25 @@ fn settings(config: &Config) -> anyhow::Result<http::Settings> {
 }
 
 impl Running {
-    /// Returns the address served on.
+    /// Returns the address the registry is served on.
     pub fn addr(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.listeners.addr()
+    }
+
+    /// Returns the address of the management API, if it has one of its own (`api.addr`).
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.listeners.api_addr()
+    }
+
+    /// Returns the address of the debug listener, if there is one (`http.debug.addr`).
+    pub fn debug_addr(&self) -> Option<SocketAddr> {
+        self.listeners.debug_addr()
     }
 
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
-        let cut = self.server.drain(self.drain).await;
+        let cut = self.listeners.drain(self.drain).await;
         self.metadata.close().await;
         cut
     }

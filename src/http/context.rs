@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::jobs::Jobs;
-use crate::registry::Registry;
-use crate::telemetry::AccessLog;
+use crate::registry::{InstanceId, Registry};
+use crate::telemetry::{AccessLog, Metrics};
 
 /// Settings that shape answers.
 #[derive(Clone, Debug)]
@@ -41,8 +41,12 @@ pub struct Context {
     pub settings: Settings,
     /// Memory for the bodies of manifests that are being pushed, in KiB.
     pub manifest_budget: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where requests are logged.
     pub access_log: AccessLog,
+    /// What this server calls itself in `Via`.
+    pub instance: InstanceId,
     /// What time they come.
     pub clock: Arc<dyn Clock>,
 }

@@ -8,11 +8,13 @@ mod lists;
 mod manifest;
 mod noted_tags;
 mod remotes;
+mod status;
 
-pub use crate::upstream::Error as UpstreamError;
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use inflight::Follower;
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
 pub use remotes::{Mirror, Remote, Target};
+pub use status::MirrorStatus;

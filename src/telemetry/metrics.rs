@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::distribution_metrics::DistributionMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind};
@@ -113,11 +113,9 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         macro_rules! metric {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
+            ($name:literal, $help:literal, $metric:expr) => {
+                known(&mut registry, $name, $help, $metric)
+            };
         }
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
         let distribution = DistributionMetrics::register(&mut registry);
@@ -373,6 +371,12 @@ impl Metrics {
             inflight: u64::try_from(inflight).unwrap_or_default(),
         }
     }
+}
+
+/// Makes `metric` known to `registry`.
+fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn by(upstream: &Arc<str>) -> ByUpstream {

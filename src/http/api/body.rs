@@ -34,7 +34,9 @@ pub(super) async fn read<T: DeserializeOwned>(
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let name = text.and_then(|text| text.split(';').next());
     name.is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"))
 }

@@ -118,7 +118,7 @@ pub(super) fn status(call: &Call) -> Response {
         mirrors: status.mirrors.into_iter().map(Mirror::from).collect(),
         cache: Cache {
             bytes: status.cache.bytes,
-            maxbytes: status.cache.max_bytes,
+            maxbytes: status.cache.max_bytes.unwrap_or_default(),
         },
     };
     respond::json(StatusCode::OK, "application/json", &body)

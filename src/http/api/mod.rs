@@ -13,4 +13,4 @@ mod router;
 mod tests;
 
 pub(super) use problem::Problem;
-pub(super) use router::{ROOT, answer};
+pub(super) use router::{ROOT, answer, below_root};

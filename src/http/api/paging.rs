@@ -53,7 +53,10 @@ impl Page {
 fn limit(text: &str) -> Result<u32, Problem> {
     let wrong = || Problem::bad_request(format!("limit is a number from 1 to {MOST}"));
     let limit = text.parse().map_err(|_| wrong())?;
-    (1..=MOST).contains(&limit).then_some(limit).ok_or_else(wrong)
+    (1..=MOST)
+        .contains(&limit)
+        .then_some(limit)
+        .ok_or_else(wrong)
 }
 
 fn cursor(text: &str) -> Result<i64, Problem> {

@@ -39,10 +39,7 @@ pub(super) struct ProblemBody<'a> {
 
 impl Problem {
     /// Returns a problem of that status; `detail` says what is wrong and what to do.
-    pub(in crate::http) fn new(
-        status: StatusCode,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(in crate::http) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             detail: detail.into(),

@@ -19,6 +19,13 @@ use crate::http::server::{PeerInfo, RequestBody};
 /// Where the API begins, below whatever stands before it.
 pub(in crate::http) const ROOT: &str = "/api/v1";
 
+/// Returns what of `path` follows the root of the API, which stands behind `prefix` (which begins and ends
+/// with a slash); `None` for another path.
+pub(in crate::http) fn below_root<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let below = path.strip_prefix(prefix)?.strip_prefix(&ROOT[1..])?;
+    (below.is_empty() || below.starts_with('/')).then_some(below)
+}
+
 /// An admitted request, as handlers get it.
 pub(super) struct Call {
     /// The registry and the jobs.

@@ -30,16 +30,26 @@ fn refusal(method: &Method, target: &str) -> (StatusCode, Option<String>) {
 #[test]
 fn every_endpoint_is_documented_and_nothing_else_is() {
     let document = serde_json::to_value(Document::openapi()).expect("a document is JSON");
-    let paths = document["paths"].as_object().expect("the document has paths");
+    let paths = document["paths"]
+        .as_object()
+        .expect("the document has paths");
     let mut documented = BTreeSet::new();
     for (path, operations) in paths {
-        for method in operations.as_object().expect("a path has operations").keys() {
+        for method in operations
+            .as_object()
+            .expect("a path has operations")
+            .keys()
+        {
             documented.insert((path.clone(), method.to_uppercase()));
         }
     }
     let mut routed = BTreeSet::new();
     for endpoint in Endpoint::ALL {
-        for method in endpoint.allow().split(", ").filter(|method| *method != "HEAD") {
+        for method in endpoint
+            .allow()
+            .split(", ")
+            .filter(|method| *method != "HEAD")
+        {
             routed.insert((format!("{ROOT}{}", endpoint.template()), method.to_owned()));
         }
     }
@@ -50,14 +60,27 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
 fn every_documented_path_is_routed_with_its_method_alone() {
     for endpoint in Endpoint::ALL {
         let path = endpoint.template().replace("{id}", "7");
-        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
-            let is_allowed = endpoint.allow().split(", ").any(|allowed| method == allowed);
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+        ] {
+            let is_allowed = endpoint
+                .allow()
+                .split(", ")
+                .any(|allowed| method == allowed);
             if is_allowed {
                 parse(&method, &path).expect("an allowed method");
             } else {
                 let refused = refusal(&method, &path);
                 let allow = Some(endpoint.allow().to_owned());
-                assert_eq!(refused, (StatusCode::METHOD_NOT_ALLOWED, allow), "{method} {path}");
+                assert_eq!(
+                    refused,
+                    (StatusCode::METHOD_NOT_ALLOWED, allow),
+                    "{method} {path}"
+                );
             }
         }
     }
@@ -111,7 +134,11 @@ fn paths_are_never_normalised() {
         "/jobs/%37",
     ];
     for path in wrong {
-        assert_eq!(refusal(&Method::GET, path), (StatusCode::NOT_FOUND, None), "{path}");
+        assert_eq!(
+            refusal(&Method::GET, path),
+            (StatusCode::NOT_FOUND, None),
+            "{path}"
+        );
     }
 }
 
@@ -131,6 +158,10 @@ fn pages_are_read_and_unknown_parameters_refused() {
         "/jobs/7?limit=5",
         "/mirrors?verbose=1",
     ] {
-        assert_eq!(refusal(&Method::GET, target).0, StatusCode::BAD_REQUEST, "{target}");
+        assert_eq!(
+            refusal(&Method::GET, target).0,
+            StatusCode::BAD_REQUEST,
+            "{target}"
+        );
     }
 }

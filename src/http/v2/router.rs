@@ -1,4 +1,4 @@
-//! From route to handler: parse once, pass the gate, call.
+//! From route to handler: parse once, pass the gate, call, count.
 
 use std::sync::Arc;
 
@@ -13,7 +13,16 @@ use crate::http::error::Failure;
 use crate::http::gate::{self, Admitted};
 use crate::http::respond::{self, Response};
 use crate::http::server::{PeerInfo, RequestBody};
-use crate::registry::Resolved;
+use crate::registry::{Resolved, Via};
+use crate::telemetry::Endpoint;
+
+/// Who sent a request, and along which way.
+pub(in crate::http) struct Sender {
+    /// The other end of the connection.
+    pub peer: PeerInfo,
+    /// The stations before it.
+    pub via: Via,
+}
 
 /// Answers the request for `path`, which begins with `/`.
 pub(in crate::http) async fn answer(
@@ -21,7 +30,7 @@ pub(in crate::http) async fn answer(
     path: &str,
     parts: Parts,
     body: RequestBody,
-    peer: PeerInfo,
+    sender: Sender,
 ) -> Result<Response, Failure> {
     let query = parts.uri.query();
     let route = match Route::parse(parts.method.as_str(), path, query) {
@@ -33,8 +42,41 @@ pub(in crate::http) async fn answer(
         }
         Err(error) => return Err(Failure::Route(error)),
     };
-    let namespace = query.and_then(namespace);
-    let admitted = gate::admit(context, &route, namespace.as_deref(), peer).await?;
+    let endpoint = endpoint(&route);
+    let method = parts.method.clone();
+    let answered = admit(context, route, parts, body, sender).await;
+    let response = answered.unwrap_or_else(Failure::into_response);
+    let status = response.status().as_u16();
+    context
+        .metrics
+        .http_request(endpoint, method.as_str(), status);
+    Ok(response)
+}
+
+/// Returns what a request counts as.
+fn endpoint(route: &Route) -> Endpoint {
+    match route {
+        Route::Base => Endpoint::Base,
+        Route::Catalog(_) => Endpoint::Catalog,
+        Route::Tags { .. } => Endpoint::Tags,
+        Route::Manifest { .. } => Endpoint::Manifest,
+        Route::Blob { .. } => Endpoint::Blob,
+        Route::UploadStart { .. } => Endpoint::BlobUpload,
+        Route::Upload { .. } => Endpoint::BlobUploadChunk,
+        Route::Referrers { .. } => Endpoint::Referrers,
+    }
+}
+
+async fn admit(
+    context: &Arc<Context>,
+    route: Route,
+    parts: Parts,
+    body: RequestBody,
+    sender: Sender,
+) -> Result<Response, Failure> {
+    let namespace = parts.uri.query().and_then(namespace);
+    let Sender { peer, via } = sender;
+    let admitted = gate::admit(context, &route, namespace.as_deref(), peer, &via).await?;
     let Admitted {
         caller,
         at,
