@@ -96,9 +96,30 @@ struct Inner {
     cache_max_bytes: Unsigned,
     blob_bytes: Unsigned,
     uploads_open: Unsigned,
-    evicted_bytes: Counter,
-    evicted_manifests: Counter,
+    evicted: Evicted,
     pull_facts_dropped: Counter,
+}
+
+#[derive(Debug)]
+struct Evicted {
+    bytes: Counter,
+    manifests: Counter,
+}
+
+impl Evicted {
+    fn register(registry: &mut Registry) -> Self {
+        let bytes = "Bytes freed by evicting mirrored content";
+        let manifests = "Mirrored manifests evicted";
+        Self {
+            bytes: known(registry, "seawall_evicted_bytes", bytes, Counter::default()),
+            manifests: known(
+                registry,
+                "seawall_evicted_manifests",
+                manifests,
+                Counter::default(),
+            ),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -196,16 +217,7 @@ impl Metrics {
                 "Uploads not finished",
                 Gauge::default()
             ),
-            evicted_bytes: metric!(
-                "seawall_evicted_bytes",
-                "Bytes freed by evicting mirrored content",
-                Counter::default()
-            ),
-            evicted_manifests: metric!(
-                "seawall_evicted_manifests",
-                "Mirrored manifests evicted",
-                Counter::default()
-            ),
+            evicted: Evicted::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -335,8 +347,8 @@ impl Metrics {
 
     /// Counts an eviction.
     pub fn evicted(&self, manifests: u64, bytes: u64) {
-        self.0.evicted_manifests.inc_by(manifests);
-        self.0.evicted_bytes.inc_by(bytes);
+        self.0.evicted.manifests.inc_by(manifests);
+        self.0.evicted.bytes.inc_by(bytes);
     }
 
     /// Counts pulls whose time is not recorded.
