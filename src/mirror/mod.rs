@@ -12,6 +12,7 @@ mod manifest_fetch;
 mod missing;
 mod noted_tags;
 mod remotes;
+mod status;
 mod unconfirmed;
 
 pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
@@ -22,3 +23,4 @@ pub use inflight::Follower;
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
 pub use remotes::{Mirror, Remote, Target};
+pub use status::MirrorStatus;

@@ -1,0 +1,13 @@
+//! Work that goes on without anybody waiting for it: one file per job, whose struct is its payload. Every job is a
+//! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
+//! or rows but through the mirror and content rooms.
+
+mod error;
+mod payload;
+mod service;
+mod view;
+
+pub use error::Error;
+pub use payload::{Payload, PayloadError, PurgePattern, WarmImages};
+pub use service::Jobs;
+pub use view::{JobKind, JobState, JobView, Progress};
