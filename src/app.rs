@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
+use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
@@ -32,6 +32,8 @@ pub struct Options {
 /// A running server.
 pub struct Running {
     server: Server,
+    content: Arc<Content>,
+    background: Background,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -85,7 +87,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         validation_disabled: config.validation.disabled,
         lease: config.gc.lease,
     };
-    let registry = Registry::new(content, Arc::new(mirror), rules);
+    let registry = Registry::new(Arc::clone(&content), Arc::new(mirror), rules);
     let listeners = match options.listener {
         Some(listener) => vec![listener],
         None => bind(&config.http.addr)
@@ -100,6 +102,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     });
     Ok(Running {
         server: Server::start(listeners, handler, Limits::default())?,
+        background: Background::start(&content),
+        content,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -161,10 +165,16 @@ impl Running {
         self.server.addresses()[0]
     }
 
+    /// Returns the content room, for what runs beside requests.
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
         let cut = self.server.drain(self.drain).await;
+        self.background.stop().await;
         self.metadata.close().await;
         cut
     }
