@@ -60,20 +60,19 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         let root = config.storage.rootdirectory.display();
         format!("cannot use rootdirectory {root}")
     })?;
+    let metrics = Metrics::new();
     let content = Arc::new(Content::new(
         Arc::new(store),
         metadata.clone(),
         state.reserve(),
-        content::Settings {
-            lease: config.gc.lease,
-        },
+        content_settings(&config),
+        metrics.clone(),
     ));
     let dropped = content.drop_orphans().await?;
     if dropped > 0 {
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
-    let metrics = Metrics::new();
     let mirror = Mirror::new(
         &config.mirrors,
         Arc::clone(&content),
@@ -127,6 +126,21 @@ fn raise_open_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+fn content_settings(config: &Config) -> content::Settings {
+    let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
+    content::Settings {
+        lease: config.gc.lease,
+        root: config.storage.rootdirectory.clone(),
+        cache: config.cache.clone(),
+        lifetimes: config
+            .mirrors
+            .upstreams
+            .iter()
+            .filter_map(lifetime)
+            .collect(),
     }
 }
 
