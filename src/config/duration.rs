@@ -58,6 +58,17 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(within(total).ok_or_else(too_long)?))
 }
 
+/// Reads a duration that is not zero.
+///
+/// # Errors
+/// Returns the reason, naming the text.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} leaves no time at all")),
+        time => Ok(time),
+    }
+}
+
 /// Returns `number` (which may have a fraction) times `scale`, rounded down.
 fn scaled(number: &str, scale: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
