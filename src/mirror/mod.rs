@@ -3,15 +3,18 @@
 
 mod blob;
 mod error;
+mod image;
 mod inflight;
 mod lists;
 mod manifest;
 mod noted_tags;
+mod prefetch;
 mod remotes;
 
 pub use crate::upstream::Error as UpstreamError;
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
+pub use image::{ImageProgress, Tell};
 pub use inflight::Follower;
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};

@@ -8,6 +8,7 @@ use oci::RepositoryName;
 use super::inflight::Inflight;
 use super::manifest::LastFailure;
 use super::noted_tags::NotedTags;
+use super::prefetch::Prefetching;
 use crate::config;
 use crate::content::{Content, Turns};
 use crate::telemetry::Metrics;
@@ -42,6 +43,7 @@ pub struct Mirror {
     pub(super) inflight: Inflight,
     pub(super) turns: Turns<String, Option<LastFailure>>,
     pub(super) noted: NotedTags,
+    pub(super) prefetching: Prefetching,
     pub(super) manifest_limit: u64,
     pub(super) metrics: Metrics,
 }
@@ -73,6 +75,7 @@ impl Mirror {
             inflight: Inflight::default(),
             turns: Turns::default(),
             noted: NotedTags::default(),
+            prefetching: Prefetching::default(),
             manifest_limit,
             metrics,
         })

@@ -197,14 +197,10 @@ pub(super) async fn ended_jobs_are_forgotten_by_age_and_by_number_and_open_ones_
 }
 
 pub(super) async fn a_tick_becomes_a_job_once(world: World) {
-    let handled = || world.metadata.schedule_handled_until("nightly");
-    assert_eq!(handled().await.expect("answers"), NOON);
-    world.clock.advance(HOUR);
-    assert_eq!(
-        handled().await.expect("answers"),
-        NOON,
-        "first seen is first seen"
-    );
+    let handled = |now| world.metadata.schedule_handled_until("nightly", now);
+    assert_eq!(handled(NOON).await.expect("answers"), NOON);
+    let later = handled(NOON + HOUR).await;
+    assert_eq!(later.expect("answers"), NOON, "first seen is first seen");
     let at = NOON + HOUR / 2;
     let taken = world.metadata.take_tick(tick(at)).await.expect("answers");
     let taken = taken.expect("nobody had it");
@@ -215,5 +211,15 @@ pub(super) async fn a_tick_becomes_a_job_once(world: World) {
         let again = world.metadata.take_tick(tick(earlier)).await;
         assert_eq!(again.expect("answers"), None);
     }
-    assert_eq!(handled().await.expect("answers"), at);
+    assert_eq!(handled(NOON + HOUR).await.expect("answers"), at);
+}
+
+pub(super) async fn a_schedule_followed_by_a_wrong_clock_starts_anew(world: World) {
+    let handled = |now| world.metadata.schedule_handled_until("nightly", now);
+    let future = NOON + 1000 * HOUR;
+    assert_eq!(handled(future).await.expect("answers"), future);
+    assert_eq!(handled(future - HOUR).await.expect("answers"), future);
+    assert_eq!(handled(NOON).await.expect("answers"), NOON);
+    let taken = world.metadata.take_tick(tick(NOON + SECOND)).await;
+    assert!(taken.expect("answers").is_some());
 }

@@ -53,6 +53,7 @@ clauses! {
         a_start_puts_back_what_a_former_process_ran,
         ended_jobs_are_forgotten_by_age_and_by_number_and_open_ones_never,
         a_tick_becomes_a_job_once,
+        a_schedule_followed_by_a_wrong_clock_starts_anew,
     }
     leases {
         a_lease_is_written_only_when_less_than_half_remains,
