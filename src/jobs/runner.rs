@@ -86,7 +86,7 @@ async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
             }
         }
         tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            () = told_to_stop(&mut stopped) => break,
             () = inner.woken.notified() => {}
             Some(_) = running.join_next() => {}
             _ = look.tick() => {}
@@ -122,7 +122,7 @@ async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receive
         () = hold(&inner, claim, &tally) => {
             tracing::warn!(job = claim.id, "somebody else took a job over");
         }
-        _ = stopped.wait_for(|stopped| *stopped) => {
+        () = told_to_stop(&mut stopped) => {
             drop(task);
             let put_back = Ending::Later(Postponed {
                 pause_micros: 0,
@@ -137,6 +137,11 @@ async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receive
         }
     }
     inner.live.end(claim.id);
+}
+
+/// Waits until the runner is told to stop, or is gone.
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
 async fn perform(inner: &Inner, payload: &str, tally: &Tally) -> Result<(), Failure> {
@@ -188,7 +193,7 @@ async fn record(
         }
         tokio::select! {
             () = tokio::time::sleep(HOLD) => {}
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = told_to_stop(&mut stopped) => return,
         }
     }
 }

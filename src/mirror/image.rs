@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use oci::{
     Descriptor, Digest, Glob, ManifestKind, Page, Reference, RepositoryName, Tag, media_type,
 };
@@ -94,19 +94,18 @@ impl Mirror {
         } = gathering;
         let progress = Mutex::new(progress);
         let now = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let fetches = blobs.iter().map(|blob| async {
-            self.fetch_blob(target, &blob.digest).await?;
-            {
-                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-                progress.layers_done += 1;
-                progress.bytes_done += blob.size;
-            }
-            tell(now());
-            Ok::<(), Error>(())
-        });
-        stream::iter(fetches)
-            .buffer_unordered(BLOBS_AT_ONCE)
-            .try_collect::<Vec<()>>()
+        let (arrived, now_here) = (&progress, &now);
+        stream::iter(blobs.into_iter().map(Ok::<Descriptor, Error>))
+            .try_for_each_concurrent(BLOBS_AT_ONCE, |blob| async move {
+                self.fetch_blob(target, &blob.digest).await?;
+                {
+                    let mut progress = arrived.lock().unwrap_or_else(PoisonError::into_inner);
+                    progress.layers_done += 1;
+                    progress.bytes_done += blob.size;
+                }
+                tell(now_here());
+                Ok(())
+            })
             .await?;
         Ok(now())
     }

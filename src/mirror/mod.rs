@@ -11,7 +11,7 @@ mod noted_tags;
 mod prefetch;
 mod remotes;
 
-pub use crate::upstream::Error as UpstreamError;
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use image::{ImageProgress, Tell};

@@ -357,15 +357,18 @@ impl Metadata {
         {
             return row.i64(0);
         }
-        self.write((schedule.to_owned(), now, latest), |tx, (name, now, latest)| {
-            Box::pin(async move {
-                let seen = [name.as_str().into(), (*now).into(), (*latest).into()];
-                tx.execute(FIRST_SEEN, &seen).await?;
-                let row = tx.query_one(HANDLED, &[name.as_str().into()]).await?;
-                row.ok_or_else(|| Error::corrupt("a schedule has no row"))?
-                    .i64(0)
-            })
-        })
+        self.write(
+            (schedule.to_owned(), now, latest),
+            |tx, (name, now, latest)| {
+                Box::pin(async move {
+                    let seen = [name.as_str().into(), (*now).into(), (*latest).into()];
+                    tx.execute(FIRST_SEEN, &seen).await?;
+                    let row = tx.query_one(HANDLED, &[name.as_str().into()]).await?;
+                    row.ok_or_else(|| Error::corrupt("a schedule has no row"))?
+                        .i64(0)
+                })
+            },
+        )
         .await
     }
 
