@@ -20,7 +20,9 @@ impl From<mirror::Error> for Failure {
                 Self::Scarce(failed.to_string())
             }
             mirror::Error::Upstream(failed) => Self::Final(failed.to_string()),
-            mirror::Error::Content(error) => Self::Final(error.to_string()),
+            error @ (mirror::Error::Refused { .. }
+            | mirror::Error::Missing { .. }
+            | mirror::Error::Content(_)) => Self::Final(error.to_string()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The job that fetches images before anybody asks for them. What is here already is not fetched again.
 
+use std::sync::Arc;
+
 use oci::{Reference, RepositoryName, Tag};
 
 use super::failure::Failure;
@@ -17,7 +19,7 @@ struct Image {
 
 /// Fetches the images. One that fails does not stop the others.
 pub(super) async fn run(
-    mirror: &Mirror,
+    mirror: &Arc<Mirror>,
     wanted: &WarmImages,
     tally: &Tally,
 ) -> Result<(), Failure> {
@@ -60,7 +62,7 @@ pub(super) async fn run(
 
 /// Returns the images that a line of the job names.
 async fn named(
-    mirror: &Mirror,
+    mirror: &Arc<Mirror>,
     repository: &RepositoryName,
     reference: &WarmReference,
 ) -> Result<Vec<Image>, Failure> {
@@ -88,7 +90,7 @@ async fn named(
 }
 
 async fn fetch(
-    mirror: &Mirror,
+    mirror: &Arc<Mirror>,
     image: &Image,
     platforms: &[Platform],
     tally: &Tally,

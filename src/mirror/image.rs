@@ -2,7 +2,7 @@
 //! flight as clients. Gives way: nothing is asked for while an upstream has no requests to spare.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{TryStreamExt, stream};
 use oci::{
@@ -73,7 +73,7 @@ impl Mirror {
     /// The upstream's answer or trouble, [`upstream::Error::NoSpare`] when background work has to wait, and storage
     /// errors. What was fetched before stays.
     pub async fn fetch_image(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         reference: &Reference,
         platforms: &[Platform],
@@ -114,7 +114,11 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`Mirror::fetch_image`], and when the repository has too many tags to be looked through.
-    pub async fn matching_tags(&self, target: &Target, pattern: &Glob) -> Result<Vec<Tag>, Error> {
+    pub async fn matching_tags(
+        self: &Arc<Self>,
+        target: &Target,
+        pattern: &Glob,
+    ) -> Result<Vec<Tag>, Error> {
         let mut fitting = Vec::new();
         let mut seen = 0;
         let mut last: Option<String> = None;
@@ -173,7 +177,7 @@ impl Mirror {
 
 /// The manifests of an image, and what they need.
 struct Gathering<'a> {
-    mirror: &'a Mirror,
+    mirror: &'a Arc<Mirror>,
     target: &'a Target,
     platforms: &'a [Platform],
     manifests: HashSet<Digest>,

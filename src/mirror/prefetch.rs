@@ -8,7 +8,7 @@ use oci::{Digest, Reference, RepositoryName, media_type};
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use super::manifest::{CacheState, ManifestFound};
+use super::manifest::CacheState;
 use super::remotes::{Mirror, Target};
 use crate::upstream;
 
@@ -42,12 +42,18 @@ impl Default for Prefetching {
 }
 
 impl Mirror {
-    /// Begins to fetch what the configuration wants after a client's GET of the manifest `found`: config and layers of
+    /// Begins to fetch what the configuration wants after a client's GET of the manifest `digest`: config and layers of
     /// an image (`prefetch.layers`), or the images of an index for some platforms (`prefetch.platforms`). Returns at
     /// once; a failure is only logged, for the clients will ask themselves.
-    pub fn prefetch_after(self: &Arc<Self>, target: &Target, found: &ManifestFound) {
+    pub fn prefetch_after(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+        media_type: &str,
+        cache: &CacheState,
+    ) {
         let wanted = &target.remote.settings.prefetch;
-        let is_asked = if media_type::is_index(&found.media_type) {
+        let is_asked = if media_type::is_index(media_type) {
             !wanted.platforms.is_empty()
         } else {
             wanted.layers
@@ -55,8 +61,8 @@ impl Mirror {
         if !is_asked {
             return;
         }
-        let image = (target.repository.clone(), found.digest);
-        match found.cache {
+        let image = (target.repository.clone(), *digest);
+        match cache {
             // What was removed here comes as a miss, whatever is remembered.
             CacheState::Miss => {}
             CacheState::Hit | CacheState::Revalidated => {
@@ -76,7 +82,7 @@ impl Mirror {
         tokio::spawn(async move { mirror.prefetch(&target, entry).await });
     }
 
-    async fn prefetch(&self, target: &Target, entry: Entry) {
+    async fn prefetch(self: &Arc<Self>, target: &Target, entry: Entry) {
         let Ok(_turn) = self.prefetching.turns.acquire().await else {
             return;
         };
