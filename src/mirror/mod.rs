@@ -1,18 +1,27 @@
 //! What to do on a miss: which upstream, one fetch per digest, tags that stay fresh, upstream trouble
 //! told as it is. Never decides who may pull, and never pushes anything upstream.
 
+mod account;
 mod blob;
 mod error;
+mod flights;
+mod image;
 mod inflight;
 mod lists;
 mod manifest;
+mod manifest_fetch;
+mod missing;
 mod noted_tags;
+mod prefetch;
 mod remotes;
 mod status;
+mod unconfirmed;
 
 pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
+pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
+pub use image::{ImageProgress, Tell};
 pub use inflight::Follower;
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
