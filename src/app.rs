@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use self::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
+use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::{self, Context};
 use crate::jobs::Jobs;
 use crate::mirror::Mirror;
@@ -35,6 +35,8 @@ pub struct Options {
 /// A running server.
 pub struct Running {
     listeners: Listeners,
+    content: Arc<Content>,
+    background: Background,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -99,7 +101,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         Arc::clone(&clock),
         config.warm.clone(),
     );
-    let registry = Registry::new(content, mirror, rules);
+    let registry = Registry::new(Arc::clone(&content), mirror, rules);
     let context = Context {
         registry: Arc::new(registry),
         jobs,
@@ -112,6 +114,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     };
     Ok(Running {
         listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
+        background: Background::start(&content),
+        content,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -183,10 +187,16 @@ impl Running {
         self.listeners.debug_addr()
     }
 
+    /// Returns the content room, for what runs beside requests.
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
         let cut = self.listeners.drain(self.drain).await;
+        self.background.stop().await;
         self.metadata.close().await;
         cut
     }

@@ -5,7 +5,7 @@ use oci::{Digest, Glob, RepositoryName, Tag};
 use serde::{Deserialize, Serialize};
 
 use super::view::JobKind;
-use crate::config::{Platform, WarmImage, WarmReference, parse_platform};
+use crate::config::{Platform, WarmReference, parse_platform};
 
 /// The version of the JSON written here.
 const VERSION: u32 = 1;

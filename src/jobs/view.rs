@@ -108,13 +108,8 @@ pub struct JobView {
 }
 
 impl JobView {
-    /// Returns the view of a row; nothing for a kind of work that only another version knows.
-    pub(super) fn of(row: metadata::JobRow) -> Option<Self> {
-        Some(Self::of_kind(JobKind::from_name(&row.kind)?, row))
-    }
-
     /// Returns the view of a row whose kind is known.
-    pub(super) fn of_kind(kind: JobKind, row: metadata::JobRow) -> Self {
+    pub(super) fn of(kind: JobKind, row: metadata::JobRow) -> Self {
         let stored = row.progress.as_deref();
         Self {
             id: row.id,
@@ -130,6 +125,20 @@ impl JobView {
 }
 
 impl Progress {
+    /// Returns the higher of each figure.
+    pub(super) fn max_of(self, other: Self) -> Self {
+        Self {
+            images_done: self.images_done.max(other.images_done),
+            images_total: self.images_total.max(other.images_total),
+            layers_done: self.layers_done.max(other.layers_done),
+            layers_total: self.layers_total.max(other.layers_total),
+            bytes_done: self.bytes_done.max(other.bytes_done),
+            bytes_total: self.bytes_total.max(other.bytes_total),
+            manifests: self.manifests.max(other.manifests),
+            bytes_freed: self.bytes_freed.max(other.bytes_freed),
+        }
+    }
+
     /// Reads stored progress; what another version wrote counts as none.
     pub(super) fn from_row(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()

@@ -104,7 +104,7 @@ pub enum Outcome {
 }
 
 /// A job that is put back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Postponed {
     /// How long nobody shall claim it, in microseconds.
     pub pause_micros: i64,
@@ -145,6 +145,10 @@ const OPEN: &str = concat!(
     columns!(),
     " FROM jobs WHERE unique_key = $1 AND state IN (1, 2)"
 );
+
+/// Asked first, so that a server without work writes nothing.
+const DUE: &str = "SELECT 1 FROM jobs WHERE state IN (1, 2) AND run_after <= $2 \
+    AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) LIMIT 1";
 
 /// Nobody takes a job over from himself: a process knows what it runs, however long its heartbeat took.
 const CLAIM: &str = concat!(
@@ -187,8 +191,11 @@ const LIST: &str = concat!(
 
 const HANDLED: &str = "SELECT handled_until FROM schedules WHERE name = $1";
 
-const FIRST_SEEN: &str =
-    "INSERT INTO schedules (name, handled_until) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+const FIRST_SEEN: &str = "INSERT INTO schedules (name, handled_until) VALUES ($1, $2) \
+    ON CONFLICT (name) DO UPDATE SET handled_until = excluded.handled_until WHERE handled_until > $3";
+
+/// How far a schedule may have been followed beyond the present, in microseconds.
+const WRONG_CLOCK: i64 = 3600 * 1_000_000;
 
 const TICKED: &str =
     "UPDATE schedules SET handled_until = $2 WHERE name = $1 AND handled_until < $2";
@@ -202,6 +209,15 @@ impl Metadata {
     /// Claims the job that has been due for longest for `micros` microseconds: a queued one, or one whose claim by
     /// someone else has ended.
     pub async fn claim_job(&self, by: &str, micros: i64) -> Result<Option<ClaimedJob>> {
+        let due = self.read(by.to_owned(), |tx, by| {
+            Box::pin(async move {
+                let asked = [by.as_str().into(), tx.now().into()];
+                Ok(tx.query_one(DUE, &asked).await?.is_some())
+            })
+        });
+        if !due.await? {
+            return Ok(None);
+        }
         self.write((by.to_owned(), micros), |tx, (by, micros)| {
             Box::pin(async move {
                 let now = tx.now();
@@ -329,23 +345,30 @@ impl Metadata {
     }
 
     /// Returns the time after which the ticks of a schedule count, in microseconds since 1970. One that was never
-    /// seen counts from now on.
-    pub async fn schedule_handled_until(&self, schedule: &str) -> Result<i64> {
+    /// seen counts from `now` on, and so does one that was followed further than an hour beyond it: by a clock that
+    /// was wrong.
+    pub async fn schedule_handled_until(&self, schedule: &str, now: i64) -> Result<i64> {
+        let latest = now.saturating_add(WRONG_CLOCK);
         let known = self.read(schedule.to_owned(), |tx, name| {
             Box::pin(async move { tx.query_one(HANDLED, &[name.as_str().into()]).await })
         });
-        if let Some(row) = known.await? {
+        if let Some(row) = known.await?
+            && row.i64(0)? <= latest
+        {
             return row.i64(0);
         }
-        self.write(schedule.to_owned(), |tx, name| {
-            Box::pin(async move {
-                let seen = [name.as_str().into(), tx.now().into()];
-                tx.execute(FIRST_SEEN, &seen).await?;
-                let row = tx.query_one(HANDLED, &[name.as_str().into()]).await?;
-                row.ok_or_else(|| Error::corrupt("a schedule has no row"))?
-                    .i64(0)
-            })
-        })
+        self.write(
+            (schedule.to_owned(), now, latest),
+            |tx, (name, now, latest)| {
+                Box::pin(async move {
+                    let seen = [name.as_str().into(), (*now).into(), (*latest).into()];
+                    tx.execute(FIRST_SEEN, &seen).await?;
+                    let row = tx.query_one(HANDLED, &[name.as_str().into()]).await?;
+                    row.ok_or_else(|| Error::corrupt("a schedule has no row"))?
+                        .i64(0)
+                })
+            },
+        )
         .await
     }
 

@@ -76,7 +76,7 @@ pub(crate) const ROOMS: [Room; 17] = [
     },
     Room {
         name: "content",
-        may_use: &["metadata", "blobstore"],
+        may_use: &["policy", "metadata", "blobstore"],
         never: BASEMENT,
     },
     Room {
