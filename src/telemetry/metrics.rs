@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -191,107 +191,90 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Returns counters that all stand at zero.
-    #[expect(clippy::too_many_lines, reason = "one list of names")]
     pub fn new() -> Self {
         let mut registry = Registry::default();
-        macro_rules! metric {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
-        }
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
+        let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let to = &mut registry;
         Self(Arc::new(Inner {
-            mirror_requests: metric!(
+            mirror_requests: add(
+                to,
                 "seawall_mirror_requests",
                 "Requests for mirrored content, by how they were answered",
-                Family::default()
             ),
-            bytes_saved: metric!(
+            bytes_saved: add(
+                to,
                 "seawall_mirror_bytes_saved",
                 "Bytes of mirrored content sent to clients without fetching them",
-                Family::default()
             ),
-            joins: metric!(
+            joins: add(
+                to,
                 "seawall_mirror_joins",
                 "Requests that joined a fetch already under way",
-                Family::default()
             ),
-            passthrough: metric!(
+            passthrough: add(
+                to,
                 "seawall_mirror_passthrough",
                 "Blobs streamed from the upstream without storing them",
-                Family::default()
             ),
-            inflight: metric!(
-                "seawall_mirror_inflight",
-                "Blob fetches under way",
-                Family::default()
-            ),
-            upstream_requests: metric!(
+            inflight: add(to, "seawall_mirror_inflight", "Blob fetches under way"),
+            upstream_requests: add(
+                to,
                 "seawall_upstream_requests",
                 "Requests sent to upstreams",
-                Family::default()
             ),
-            upstream_seconds: metric!(
+            upstream_seconds: register(
+                to,
                 "seawall_upstream_request_duration_seconds",
                 "Time until an upstream's answer began",
-                Family::<ByKind, Histogram>::new_with_constructor(seconds as fn() -> Histogram)
+                seconds,
             ),
-            upstream_bytes: metric!(
+            upstream_bytes: add(
+                to,
                 "seawall_upstream_bytes",
                 "Bytes of bodies received from upstreams",
-                Family::default()
             ),
-            ratelimit: metric!(
+            ratelimit: add(
+                to,
                 "seawall_upstream_ratelimit_remaining",
                 "What an upstream last said is left of its rate limit",
-                Family::default()
             ),
-            healthy: metric!(
+            healthy: add(
+                to,
                 "seawall_upstream_healthy",
                 "1 while an endpoint of the upstream is being asked",
-                Family::default()
             ),
-            breaker: metric!(
+            breaker: add(
+                to,
                 "seawall_upstream_breaker_state",
                 "0 closed, 1 probing, 2 open",
-                Family::default()
             ),
-            cache_bytes: metric!(
+            cache_bytes: add(
+                to,
                 "seawall_cache_bytes",
                 "Bytes of blobs that only mirrored repositories hold",
-                Gauge::default()
             ),
-            cache_max_bytes: metric!(
+            cache_max_bytes: add(
+                to,
                 "seawall_cache_max_bytes",
                 "The bound on them, 0 for none",
-                Gauge::default()
             ),
-            blob_bytes: metric!(
-                "seawall_blob_bytes",
-                "Bytes of all stored blobs",
-                Gauge::default()
-            ),
-            uploads_open: metric!(
-                "seawall_uploads_open",
-                "Uploads not finished",
-                Gauge::default()
-            ),
-            evicted_bytes: metric!(
+            blob_bytes: add(to, "seawall_blob_bytes", "Bytes of all stored blobs"),
+            uploads_open: add(to, "seawall_uploads_open", "Uploads not finished"),
+            evicted_bytes: add(
+                to,
                 "seawall_evicted_bytes",
                 "Bytes freed by evicting mirrored content",
-                Counter::default()
             ),
-            evicted_manifests: metric!(
+            evicted_manifests: add(
+                to,
                 "seawall_evicted_manifests",
                 "Mirrored manifests evicted",
-                Counter::default()
             ),
-            pull_facts_dropped: metric!(
+            pull_facts_dropped: add(
+                to,
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
-                Counter::default()
             ),
             registry,
         }))
@@ -444,6 +427,16 @@ impl Metrics {
             bytes_fetched: fetched.map_or(0, |counter| counter.get()),
         }
     }
+}
+
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    register(registry, name, help, M::default())
+}
+
+/// Registers a metric under its name, to which counters get `_total` added.
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn by(upstream: &Arc<str>) -> ByUpstream {
