@@ -71,7 +71,7 @@ impl Mirror {
                 .await
                 .map_err(|error| error.for_follower());
         }
-        let head = target.remote.client.head_blob(&target.path, digest).await;
+        let head = target.ask().head_blob(&target.path, digest).await;
         Ok(head.map_err(|error| trouble(target, error))?.size)
     }
 
@@ -89,7 +89,7 @@ impl Mirror {
         if !self.content.has_bytes(digest).await? {
             return Ok(None);
         }
-        let head = target.remote.client.head_blob(&target.path, digest).await;
+        let head = target.ask().head_blob(&target.path, digest).await;
         match head {
             Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
             Err(upstream::Error::NotFound) => Err(trouble(target, upstream::Error::NotFound)),
@@ -120,7 +120,7 @@ async fn fetch(
         lead.whole(stored.size(), stored.as_arrived());
         return Ok(());
     }
-    let body = target.remote.client.get_blob(&target.path, digest, 0).await;
+    let body = target.ask().get_blob(&target.path, digest, 0).await;
     let body = body.map_err(|error| trouble(target, error))?;
     let stated = content.stated_size(&target.repository, digest).await?;
     let total = match (stated, body.total) {
@@ -210,8 +210,8 @@ async fn receive(
         }
         tracing::debug!(upstream = %target.remote.settings.name, %digest, at = fill.accepted(), cause, "resuming a broken body");
         tokio::time::sleep(FIRST_WAIT * 2_u32.pow(fruitless)).await;
-        let client = &target.remote.client;
-        match client.get_blob(&target.path, digest, fill.accepted()).await {
+        let asking = target.ask().insistently();
+        match asking.get_blob(&target.path, digest, fill.accepted()).await {
             Ok(again) if again.start <= fill.accepted() => body = Some(again),
             Ok(_) => return Err(protocol(target, "answered another range".to_owned())),
             Err(error) if error.is_trouble() => body = None,

@@ -9,7 +9,7 @@ mod manifest;
 mod noted_tags;
 mod remotes;
 
-pub use crate::upstream::Error as UpstreamError;
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use inflight::Follower;
