@@ -41,6 +41,7 @@ impl Mirror {
     /// # Errors
     /// The upstream's answer, or storage errors.
     pub async fn blob(&self, target: &Target, digest: &Digest) -> Result<BlobFound, Error> {
+        target.refuse_unlisted()?;
         if let Some(stored) = self.stored_blob(target, digest).await? {
             return Ok(BlobFound::Stored(stored));
         }
@@ -62,6 +63,7 @@ impl Mirror {
     /// # Errors
     /// The upstream's answer, or storage errors.
     pub async fn blob_size(&self, target: &Target, digest: &Digest) -> Result<Option<u64>, Error> {
+        target.refuse_unlisted()?;
         if let Some(stored) = self.stored_blob(target, digest).await? {
             return Ok(Some(stored.size()));
         }

@@ -1,15 +1,21 @@
 //! What to do on a miss: which upstream, one fetch per digest, tags that stay fresh, upstream trouble
 //! told as it is. Never decides who may pull, and never pushes anything upstream.
 
+mod account;
 mod blob;
 mod error;
+mod flights;
 mod inflight;
 mod lists;
 mod manifest;
+mod manifest_fetch;
+mod missing;
 mod noted_tags;
 mod remotes;
+mod unconfirmed;
 
 pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
+pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use inflight::Follower;

@@ -3,3 +3,4 @@
 
 pub mod freshness;
 pub mod negotiation;
+pub mod repositories;

@@ -30,3 +30,4 @@ pub use tags::{TagsAnswer, tags};
 pub use crate::content::{ByteStream, Piece, Upload};
 pub use crate::mirror::{CacheState, InstanceId, ManifestWanted, UpstreamError, Via};
 pub use crate::policy::negotiation::Accepted;
+pub use crate::policy::repositories::Refusal;
