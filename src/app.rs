@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::content::{self, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
+use crate::jobs::Jobs;
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -59,20 +60,19 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         let root = config.storage.rootdirectory.display();
         format!("cannot use rootdirectory {root}")
     })?;
+    let metrics = Metrics::new();
     let content = Arc::new(Content::new(
         Arc::new(store),
         metadata.clone(),
         state.reserve(),
-        content::Settings {
-            lease: config.gc.lease,
-        },
+        content_settings(&config),
+        metrics.clone(),
     ));
     let dropped = content.drop_orphans().await?;
     if dropped > 0 {
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
-    let metrics = Metrics::new();
     let instance = InstanceId::new();
     let mirror = Mirror::new(
         &config.mirrors,
@@ -89,7 +89,15 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         validation_disabled: config.validation.disabled,
         lease: config.gc.lease,
     };
-    let registry = Registry::new(content, Arc::new(mirror), rules);
+    let mirror = Arc::new(mirror);
+    let jobs = Jobs::new(
+        metadata.clone(),
+        Arc::clone(&mirror),
+        Arc::clone(&content),
+        Arc::clone(&clock),
+        config.warm.clone(),
+    );
+    let registry = Registry::new(content, mirror, rules);
     let listeners = match options.listener {
         Some(listener) => vec![listener],
         None => bind(&config.http.addr)
@@ -97,6 +105,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     };
     let handler = http::handler(Context {
         registry: Arc::new(registry),
+        jobs,
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
@@ -121,6 +130,21 @@ fn raise_open_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+fn content_settings(config: &Config) -> content::Settings {
+    let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
+    content::Settings {
+        lease: config.gc.lease,
+        root: config.storage.rootdirectory.clone(),
+        cache: config.cache.clone(),
+        lifetimes: config
+            .mirrors
+            .upstreams
+            .iter()
+            .filter_map(lifetime)
+            .collect(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The content room's one long-lived part: the store, the database and what both share. Built once at
 //! start; it holds no state that a restart would miss.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,11 @@ use tokio::sync::Semaphore;
 use super::buffers::Buffers;
 use super::error::Error;
 use super::holders::Holders;
+use super::pulls::Pulls;
 use super::reserve::Reserve;
+use super::room::Rooms;
+use crate::config::Cache;
+use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
 const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
@@ -22,10 +28,16 @@ const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
 const READERS: usize = 2;
 
 /// What the configuration says about storing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long an answer that lets a client skip an upload protects the digest.
     pub lease: Duration,
+    /// A directory on the disk whose room counts.
+    pub root: PathBuf,
+    /// What bounds mirrored content.
+    pub cache: Cache,
+    /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
+    pub lifetimes: BTreeMap<String, Duration>,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -35,6 +47,11 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) reserve: Reserve,
+    pub(super) metrics: Metrics,
+    /// Pulls that are not written yet.
+    pub(super) pulls: Pulls,
+    /// What is known of the room for mirrored content.
+    pub(super) rooms: Rooms,
     /// What blobs are read through.
     pub(super) buffers: Arc<Buffers>,
     /// Turns for reading large manifests.
@@ -51,6 +68,7 @@ impl Content {
         metadata: Metadata,
         reserve: Reserve,
         settings: Settings,
+        metrics: Metrics,
     ) -> Self {
         Self {
             store,
@@ -58,6 +76,9 @@ impl Content {
             settings,
             holders: Holders::default(),
             reserve,
+            metrics,
+            pulls: Pulls::default(),
+            rooms: Rooms::default(),
             buffers: Arc::default(),
             readers: Semaphore::new(READERS),
             manifests: moka::sync::Cache::builder()

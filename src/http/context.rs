@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::registry::{InstanceId, Registry};
 use crate::telemetry::AccessLog;
 
@@ -34,6 +35,8 @@ pub const MANIFEST_BUDGET_KIB: usize = 32 << 10;
 pub struct Context {
     /// The registry.
     pub registry: Arc<Registry>,
+    /// Work in the background.
+    pub jobs: Jobs,
     /// The settings.
     pub settings: Settings,
     /// Memory for the bodies of manifests that are being pushed, in KiB.

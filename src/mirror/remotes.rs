@@ -12,6 +12,7 @@ use super::lists::{ReferrersFound, ReferrersOf, TagsFound, TagsPageOf, ToldRefer
 use super::manifest::{ManifestFound, Question};
 use super::missing::Missing;
 use super::noted_tags::NotedTags;
+use super::prefetch::Prefetching;
 use super::unconfirmed::Unconfirmed;
 use crate::clock::Clock;
 use crate::config;
@@ -62,6 +63,7 @@ pub struct Mirror {
     pub(super) referring: Flights<ReferrersOf, ReferrersFound>,
     pub(super) told: ToldReferrers,
     pub(super) noted: NotedTags,
+    pub(super) prefetching: Prefetching,
     pub(super) missing: Missing,
     pub(super) unconfirmed: Unconfirmed,
     pub(super) manifest_limit: u64,
@@ -106,6 +108,7 @@ impl Mirror {
             referring: Flights::default(),
             told: ToldReferrers::default(),
             noted: NotedTags::default(),
+            prefetching: Prefetching::default(),
             missing: Missing::default(),
             unconfirmed: Unconfirmed::default(),
             manifest_limit,

@@ -80,6 +80,12 @@ pub async fn pull_manifest(
         };
         let mirror = &registry.mirror;
         mirror.count(target, Kind::Manifest, result, saved);
+        if let Ok(answer) = &answer
+            && let Some(cache) = &answer.cache
+            && request.wanted == ManifestWanted::Bytes
+        {
+            mirror.prefetch_after(target, &answer.digest, &answer.media_type, cache);
+        }
     }
     answer
 }

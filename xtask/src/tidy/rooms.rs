@@ -45,7 +45,7 @@ const WORLD: &[&str] = &[
 ];
 
 /// Every room, from the door down.
-pub(crate) const ROOMS: [Room; 16] = [
+pub(crate) const ROOMS: [Room; 17] = [
     Room {
         name: "cli",
         may_use: &["app", "config"],
@@ -53,8 +53,13 @@ pub(crate) const ROOMS: [Room; 16] = [
     },
     Room {
         name: "http",
-        may_use: &["auth", "registry"],
+        may_use: &["auth", "registry", "jobs"],
         never: ENVIRONMENT,
+    },
+    Room {
+        name: "jobs",
+        may_use: &["registry", "policy", "mirror", "content", "metadata"],
+        never: BASEMENT,
     },
     Room {
         name: "registry",
