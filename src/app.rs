@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::content::{self, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -33,6 +33,8 @@ pub struct Options {
 /// A running server.
 pub struct Running {
     server: Server,
+    jobs: Jobs,
+    runner: jobs::Running,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -105,7 +107,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     };
     let handler = http::handler(Context {
         registry: Arc::new(registry),
-        jobs,
+        jobs: jobs.clone(),
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
@@ -114,6 +116,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     });
     Ok(Running {
         server: Server::start(listeners, handler, Limits::default())?,
+        runner: jobs.run().await,
+        jobs,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -175,9 +179,15 @@ impl Running {
         self.server.addresses()[0]
     }
 
-    /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
+    /// Returns the work in the background.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Puts the jobs back, stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
+        self.runner.stop().await;
         let cut = self.server.drain(self.drain).await;
         self.metadata.close().await;
         cut

@@ -18,6 +18,8 @@ mod mirror_blobs;
 mod mirror_lists;
 mod mirror_manifests;
 mod mirror_names;
+mod mirror_prefetch;
+mod mirror_warm;
 mod mount;
 mod pull;
 mod push;

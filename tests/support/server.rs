@@ -8,10 +8,13 @@ use std::sync::Arc;
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
+use seawall::jobs::{JobState, JobView, Jobs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::client::Client;
+use super::gate::PATIENCE;
 use super::raw::{RawResponse, exact};
 use super::upstream::FakeUpstream;
 
@@ -70,6 +73,41 @@ impl TestServer {
         &self.clock
     }
 
+    /// Returns the work in the background.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        let running = self.running.as_ref();
+        running.expect("it runs until it is dropped").jobs()
+    }
+
+    /// Waits until a job ends and returns it.
+    pub(crate) async fn ended(&self, id: i64) -> JobView {
+        timeout(PATIENCE, async {
+            loop {
+                let job = self.jobs().get(id).await.expect("the database answers");
+                let job = job.expect("the job is there");
+                if matches!(job.state, JobState::Done | JobState::Failed) {
+                    return job;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the job ends in time")
+    }
+
+    /// Stops politely.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().await;
+        }
+    }
+
+    /// Starts again what was stopped, over the same data, at the same address.
+    pub(crate) async fn start_again(&mut self) {
+        self.running = Some(self.launch().await);
+        self.client = Client::new(self.url(""));
+    }
+
     /// Returns where the blobs and the database lie.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
@@ -94,12 +132,9 @@ impl TestServer {
 
     /// Restarts with other settings.
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
-        if let Some(running) = self.running.take() {
-            running.shutdown().await;
-        }
+        self.stop().await;
         change(&mut self.settings);
-        self.running = Some(self.launch().await);
-        self.client = Client::new(self.url(""));
+        self.start_again().await;
     }
 
     async fn launch(&self) -> Running {
