@@ -150,12 +150,17 @@ impl Mirror {
         }
     }
 
-    /// Refuses background work while the upstream has nothing to spare for it.
+    /// Refuses background work while the upstream has nothing to spare for it, or did not answer lately.
     fn unless_scarce(&self, target: &Target) -> Result<(), Error> {
-        if target.remote.client.spare() {
+        let client = &target.remote.client;
+        if client.spare() {
             return Ok(());
         }
-        Err(trouble(target, upstream::Error::NoSpare))
+        if client.standing().healthy {
+            return Err(trouble(target, upstream::Error::NoSpare));
+        }
+        let reason = "it did not answer lately".to_owned();
+        Err(trouble(target, upstream::Error::Unavailable { reason }))
     }
 
     async fn fetch_blob(&self, target: &Target, digest: &Digest) -> Result<(), Error> {
@@ -239,10 +244,11 @@ impl Gathering<'_> {
         let found = self.mirror.manifest(self.target, reference, wanted).await?;
         match found.cache {
             // Whoever warms wants what is there now.
-            CacheState::Stale { reason } => Err(trouble(
-                self.target,
-                upstream::Error::Unavailable { reason },
-            )),
+            CacheState::Stale { reason } => {
+                self.mirror.unless_scarce(self.target)?;
+                let error = upstream::Error::Unavailable { reason };
+                Err(trouble(self.target, error))
+            }
             CacheState::Hit | CacheState::Revalidated | CacheState::Miss => Ok(found),
         }
     }

@@ -5,93 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::distribution_metrics::DistributionMetrics;
+use super::labels::{Breaker, CacheResult, Endpoint, Kind};
+
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A manifest, by tag or digest.
-    Manifest,
-    /// A blob.
-    Blob,
-    /// Referrers of a digest.
-    Referrers,
-    /// A list of tags.
-    Tags,
-    /// A token of an upstream's token server.
-    Token,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Manifest,
-        Self::Blob,
-        Self::Referrers,
-        Self::Tags,
-        Self::Token,
-    ];
-
-    /// Returns the word in labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Blob => "blob",
-            Self::Referrers => "referrers",
-            Self::Tags => "tags",
-            Self::Token => "token",
-        }
-    }
-}
-
-/// How a request to a mirror was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CacheResult {
-    /// From here.
-    Hit,
-    /// From here, after the upstream confirmed it.
-    Revalidated,
-    /// From here, although the upstream could not confirm it.
-    Stale,
-    /// From the upstream.
-    Miss,
-    /// Not at all.
-    Error,
-}
-
-impl CacheResult {
-    /// Returns the word in labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Revalidated => "revalidated",
-            Self::Stale => "stale",
-            Self::Miss => "miss",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl EncodeLabelValue for Kind {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for CacheResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -143,17 +69,8 @@ pub struct MirrorNumbers {
     pub bytes_saved: u64,
     /// Bytes fetched.
     pub bytes_fetched: u64,
-}
-
-/// Whether an endpoint is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaker {
-    /// It is.
-    Closed,
-    /// One request finds out.
-    Probing,
-    /// It is not.
-    Open,
+    /// Blob fetches under way.
+    pub inflight: u64,
 }
 
 /// All counters of the process. Clones count together.
@@ -163,6 +80,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
     bytes_saved: Family<ByUpstream, Counter>,
     joins: Family<ByUpstream, Counter>,
@@ -178,9 +96,30 @@ struct Inner {
     cache_max_bytes: Unsigned,
     blob_bytes: Unsigned,
     uploads_open: Unsigned,
-    evicted_bytes: Counter,
-    evicted_manifests: Counter,
+    evicted: Evicted,
     pull_facts_dropped: Counter,
+}
+
+#[derive(Debug)]
+struct Evicted {
+    bytes: Counter,
+    manifests: Counter,
+}
+
+impl Evicted {
+    fn register(registry: &mut Registry) -> Self {
+        let bytes = "Bytes freed by evicting mirrored content";
+        let manifests = "Mirrored manifests evicted";
+        Self {
+            bytes: known(registry, "seawall_evicted_bytes", bytes, Counter::default()),
+            manifests: known(
+                registry,
+                "seawall_evicted_manifests",
+                manifests,
+                Counter::default(),
+            ),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -191,90 +130,98 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Returns counters that all stand at zero.
+    #[expect(clippy::too_many_lines, reason = "one list of names")]
     pub fn new() -> Self {
         let mut registry = Registry::default();
+        macro_rules! metric {
+            ($name:literal, $help:literal, $metric:expr) => {
+                known(&mut registry, $name, $help, $metric)
+            };
+        }
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
-        let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
-        let to = &mut registry;
+        let distribution = DistributionMetrics::register(&mut registry);
         Self(Arc::new(Inner {
-            mirror_requests: add(
-                to,
+            distribution,
+            mirror_requests: metric!(
                 "seawall_mirror_requests",
                 "Requests for mirrored content, by how they were answered",
+                Family::default()
             ),
-            bytes_saved: add(
-                to,
+            bytes_saved: metric!(
                 "seawall_mirror_bytes_saved",
                 "Bytes of mirrored content sent to clients without fetching them",
+                Family::default()
             ),
-            joins: add(
-                to,
+            joins: metric!(
                 "seawall_mirror_joins",
                 "Requests that joined a fetch already under way",
+                Family::default()
             ),
-            passthrough: add(
-                to,
+            passthrough: metric!(
                 "seawall_mirror_passthrough",
                 "Blobs streamed from the upstream without storing them",
+                Family::default()
             ),
-            inflight: add(to, "seawall_mirror_inflight", "Blob fetches under way"),
-            upstream_requests: add(
-                to,
+            inflight: metric!(
+                "seawall_mirror_inflight",
+                "Blob fetches under way",
+                Family::default()
+            ),
+            upstream_requests: metric!(
                 "seawall_upstream_requests",
                 "Requests sent to upstreams",
+                Family::default()
             ),
-            upstream_seconds: register(
-                to,
+            upstream_seconds: metric!(
                 "seawall_upstream_request_duration_seconds",
                 "Time until an upstream's answer began",
-                seconds,
+                Family::<ByKind, Histogram>::new_with_constructor(seconds as fn() -> Histogram)
             ),
-            upstream_bytes: add(
-                to,
+            upstream_bytes: metric!(
                 "seawall_upstream_bytes",
                 "Bytes of bodies received from upstreams",
+                Family::default()
             ),
-            ratelimit: add(
-                to,
+            ratelimit: metric!(
                 "seawall_upstream_ratelimit_remaining",
                 "What an upstream last said is left of its rate limit",
+                Family::default()
             ),
-            healthy: add(
-                to,
+            healthy: metric!(
                 "seawall_upstream_healthy",
                 "1 while an endpoint of the upstream is being asked",
+                Family::default()
             ),
-            breaker: add(
-                to,
+            breaker: metric!(
                 "seawall_upstream_breaker_state",
                 "0 closed, 1 probing, 2 open",
+                Family::default()
             ),
-            cache_bytes: add(
-                to,
+            cache_bytes: metric!(
                 "seawall_cache_bytes",
                 "Bytes of blobs that only mirrored repositories hold",
+                Gauge::default()
             ),
-            cache_max_bytes: add(
-                to,
+            cache_max_bytes: metric!(
                 "seawall_cache_max_bytes",
                 "The bound on them, 0 for none",
+                Gauge::default()
             ),
-            blob_bytes: add(to, "seawall_blob_bytes", "Bytes of all stored blobs"),
-            uploads_open: add(to, "seawall_uploads_open", "Uploads not finished"),
-            evicted_bytes: add(
-                to,
-                "seawall_evicted_bytes",
-                "Bytes freed by evicting mirrored content",
+            blob_bytes: metric!(
+                "seawall_blob_bytes",
+                "Bytes of all stored blobs",
+                Gauge::default()
             ),
-            evicted_manifests: add(
-                to,
-                "seawall_evicted_manifests",
-                "Mirrored manifests evicted",
+            uploads_open: metric!(
+                "seawall_uploads_open",
+                "Uploads not finished",
+                Gauge::default()
             ),
-            pull_facts_dropped: add(
-                to,
+            evicted: Evicted::register(&mut registry),
+            pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
+                Counter::default()
             ),
             registry,
         }))
@@ -288,8 +235,14 @@ impl Metrics {
         text
     }
 
+    /// Counts a request to the registry's API that is answered with `status`.
+    pub fn http_request(&self, endpoint: Endpoint, method: &str, status: u16) {
+        self.0.distribution.http_request(endpoint, method, status);
+    }
+
     /// Counts a request to a mirror and how it was answered.
     pub fn mirror_request(&self, upstream: &Arc<str>, kind: Kind, result: CacheResult) {
+        self.0.distribution.proxy_request(kind, result);
         let labels = Answered {
             upstream: Arc::clone(upstream),
             kind,
@@ -394,8 +347,8 @@ impl Metrics {
 
     /// Counts an eviction.
     pub fn evicted(&self, manifests: u64, bytes: u64) {
-        self.0.evicted_manifests.inc_by(manifests);
-        self.0.evicted_bytes.inc_by(bytes);
+        self.0.evicted.manifests.inc_by(manifests);
+        self.0.evicted.bytes.inc_by(bytes);
     }
 
     /// Counts pulls whose time is not recorded.
@@ -418,6 +371,8 @@ impl Metrics {
         let errors = Kind::ALL.iter().map(|kind| of(*kind, CacheResult::Error));
         let saved = self.0.bytes_saved.get(&by(upstream));
         let fetched = self.0.upstream_bytes.get(&by(upstream));
+        let inflight = self.0.inflight.get(&by(upstream));
+        let inflight = inflight.map_or(0, |gauge| gauge.get());
         MirrorNumbers {
             hits: content(CacheResult::Hit) + content(CacheResult::Revalidated),
             misses: content(CacheResult::Miss),
@@ -425,16 +380,13 @@ impl Metrics {
             errors: errors.sum(),
             bytes_saved: saved.map_or(0, |counter| counter.get()),
             bytes_fetched: fetched.map_or(0, |counter| counter.get()),
+            inflight: u64::try_from(inflight).unwrap_or_default(),
         }
     }
 }
 
-fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    register(registry, name, help, M::default())
-}
-
-/// Registers a metric under its name, to which counters get `_total` added.
-fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+/// Makes `metric` known to `registry`.
+fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -450,7 +402,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Breaker, CacheResult, Kind, Metrics};
+    use super::{Breaker, CacheResult, Endpoint, Kind, Metrics};
 
     #[test]
     fn names_are_as_promised_and_numbers_can_be_read_back() {
@@ -466,6 +418,9 @@ mod tests {
         metrics.upstream_healthy(&hub, true);
         metrics.breaker(&hub, 0, Breaker::Open);
         metrics.evicted(1, 5);
+        metrics.inflight(&hub, 2);
+        metrics.http_request(Endpoint::BlobUpload, "POST", 202);
+        metrics.http_request(Endpoint::Blob, "BREW", 405);
         let text = metrics.render();
         for line in [
             r#"seawall_mirror_requests_total{upstream="docker.io",kind="blob",result="hit"} 1"#,
@@ -476,11 +431,17 @@ mod tests {
             r#"seawall_upstream_breaker_state{upstream="docker.io",endpoint="0"} 2"#,
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
+            r#"registry_proxy_requests_total{type="blob"} 2"#,
+            r#"registry_proxy_hits_total{type="manifest"} 1"#,
+            r#"registry_proxy_misses_total{type="blob"} 1"#,
+            r#"registry_http_requests_total{handler="blob_upload",code="202",method="post"} 1"#,
+            r#"registry_http_requests_total{handler="blob",code="405",method="unknown"} 1"#,
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         let numbers = metrics.of_mirror(&hub);
         assert_eq!((numbers.hits, numbers.misses), (2, 1));
         assert_eq!((numbers.bytes_saved, numbers.bytes_fetched), (7, 11));
+        assert_eq!(numbers.inflight, 2);
     }
 }
