@@ -5,6 +5,8 @@
 )]
 
 mod api;
+
+mod api;
 mod config_cli;
 mod delete;
 mod digests;
@@ -18,10 +20,13 @@ mod manifests;
 mod metrics;
 mod mirror_blobs;
 mod mirror_cli;
+mod mirror_freshness;
+mod mirror_herd;
 mod mirror_lists;
 mod mirror_manifests;
 mod mirror_names;
 mod mirror_prefetch;
+mod mirror_rules;
 mod mirror_warm;
 mod mount;
 mod pull;
