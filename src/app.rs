@@ -1,6 +1,8 @@
 //! Builds every part from the configuration once, starts them and stops them. The only place that
 //! knows how the rooms fit together.
 
+mod listeners;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +14,10 @@ use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
+use self::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
-use crate::http::server::{Limits, Server, bind};
+use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::{self, Context};
 use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
@@ -32,7 +34,9 @@ pub struct Options {
 
 /// A running server.
 pub struct Running {
-    server: Server,
+    listeners: Listeners,
+    content: Arc<Content>,
+    background: Background,
     jobs: Jobs,
     runner: jobs::Running,
     metadata: Metadata,
@@ -80,7 +84,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         &config.mirrors,
         Arc::clone(&content),
         manifest_limit,
-        metrics,
+        metrics.clone(),
         &clock,
         &instance,
     )
@@ -99,23 +103,21 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         Arc::clone(&clock),
         config.warm.clone(),
     );
-    let registry = Registry::new(content, mirror, rules);
-    let listeners = match options.listener {
-        Some(listener) => vec![listener],
-        None => bind(&config.http.addr)
-            .with_context(|| format!("cannot listen on {}", config.http.addr))?,
-    };
-    let handler = http::handler(Context {
+    let registry = Registry::new(Arc::clone(&content), mirror, rules);
+    let context = Context {
         registry: Arc::new(registry),
         jobs: jobs.clone(),
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
+        metrics,
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
         instance,
         clock,
-    });
+    };
     Ok(Running {
-        server: Server::start(listeners, handler, Limits::default())?,
+        listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
+        background: Background::start(&content),
+        content,
         runner: jobs.run().await,
         jobs,
         metadata,
@@ -174,9 +176,24 @@ fn settings(config: &Config) -> anyhow::Result<http::Settings> {
 }
 
 impl Running {
-    /// Returns the address served on.
+    /// Returns the address the registry is served on.
     pub fn addr(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.listeners.addr()
+    }
+
+    /// Returns the address of the management API, if it has one of its own (`api.addr`).
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.listeners.api_addr()
+    }
+
+    /// Returns the address of the debug listener, if there is one (`http.debug.addr`).
+    pub fn debug_addr(&self) -> Option<SocketAddr> {
+        self.listeners.debug_addr()
+    }
+
+    /// Returns the content room, for what runs beside requests.
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
     }
 
     /// Returns the work in the background.
@@ -188,7 +205,8 @@ impl Running {
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
         self.runner.stop().await;
-        let cut = self.server.drain(self.drain).await;
+        let cut = self.listeners.drain(self.drain).await;
+        self.background.stop().await;
         self.metadata.close().await;
         cut
     }

@@ -51,8 +51,8 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Api {
 pub(super) fn read_debug(root: &Section<'_>, problems: &mut Problems) -> Debug {
     let section = root.section("http").section("debug");
     let prometheus = section.section("prometheus");
-    let path = prometheus.parse("path", problems, metrics_path);
     let enabled = prometheus.switch("enabled", problems);
+    let path = prometheus.parse("path", problems, metrics_path);
     Debug {
         addr: section.parse("addr", problems, address),
         metrics: enabled.then(|| path.unwrap_or_else(|| METRICS_PATH.to_owned())),

@@ -154,7 +154,6 @@ pub(super) fn freshness(mirror: &Section<'_>, problems: &mut Problems) -> Freshn
 pub(super) fn timeouts(mirror: &Section<'_>, problems: &mut Problems) -> Timeouts {
     let section = mirror.section("timeout");
     let defaults = Timeouts::default();
-    let total = section.parse("total", problems, parse_duration);
     Timeouts {
         connect: section
             .parse("connect", problems, some_time)
@@ -162,7 +161,9 @@ pub(super) fn timeouts(mirror: &Section<'_>, problems: &mut Problems) -> Timeout
         read: section
             .parse("read", problems, some_time)
             .unwrap_or(defaults.read),
-        total: total.filter(|total| !total.is_zero()),
+        total: section
+            .parse("total", problems, parse_duration)
+            .filter(|total| !total.is_zero()),
     }
 }
 

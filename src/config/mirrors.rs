@@ -204,10 +204,7 @@ fn mirror(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
     }
     let patterns_of = |key: &str, problems: &mut Problems| {
         let fields = section.section(key).values(problems);
-        fields
-            .iter()
-            .for_each(|field| name_of_hub(&name, field, problems));
-        patterns(&fields, repository_pattern, problems)
+        patterns(&fields, |text| pattern_at(&name, text), problems)
     };
     Some(Mirror {
         default: section.switch("default", problems),
@@ -235,15 +232,16 @@ pub(super) fn realms(section: &Section<'_>, problems: &mut Problems) -> Vec<Url>
     )
 }
 
-/// Notes a pattern of single names at Docker Hub, where every name has two components: it would fit nothing.
-fn name_of_hub(mirror: &str, field: &Field<'_>, problems: &mut Problems) {
-    if mirror == DOCKER_HUB && !field.text.contains('/') && !field.text.contains("**") {
-        let reason = format!(
-            "{:?} can fit no repository of Docker Hub; \"library/{}\" may be meant",
-            field.text, field.text
-        );
-        field.error(problems, &reason);
+/// Reads a pattern over the repositories of a mirror. Names of Docker Hub have two components or more.
+fn pattern_at(mirror: &str, text: &str) -> Result<Glob, String> {
+    let glob = repository_pattern(text)?;
+    if mirror == DOCKER_HUB && !text.contains('/') && !text.contains("**") {
+        let meant = format!("library/{text}");
+        return Err(format!(
+            "{text:?} can fit no repository of Docker Hub; {meant:?} may be meant"
+        ));
     }
+    Ok(glob)
 }
 
 fn urls(

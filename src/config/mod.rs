@@ -39,6 +39,7 @@ mod yaml;
 pub use api::{Api, Debug};
 pub use cache::{Cache, Space};
 pub use catalog::Catalog;
+pub use duration::duration_text;
 pub use environment::Environment;
 pub use gc::Gc;
 pub use http::{Http, Limits};

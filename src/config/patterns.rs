@@ -66,10 +66,10 @@ pub(super) fn image_pattern(text: &str) -> Result<Glob, String> {
 /// Reads every element with `parse`.
 pub(super) fn patterns(
     fields: &[Field<'_>],
-    parse: fn(&str) -> Result<Glob, String>,
+    parse: impl Fn(&str) -> Result<Glob, String>,
     problems: &mut Problems,
 ) -> Vec<Glob> {
-    let read = |field: &Field<'_>| field.parse(problems, parse);
+    let read = |field: &Field<'_>| field.parse(problems, &parse);
     fields.iter().filter_map(read).collect()
 }
 

@@ -76,7 +76,7 @@ pub(super) fn size_text(bytes: u64) -> String {
     ];
     let whole = WRITTEN
         .iter()
-        .find(|(_, scale)| bytes > 0 && bytes % scale == 0);
+        .find(|(_, scale)| bytes > 0 && bytes.is_multiple_of(*scale));
     whole.map_or_else(
         || format!("{bytes} bytes"),
         |(unit, scale)| format!("{}{unit}", bytes / scale),

@@ -2,19 +2,24 @@
 //! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
 //! or who may do what.
 
+mod background;
 mod buffers;
+mod cached;
 mod delete;
 mod error;
 mod evict;
 mod fill;
 mod holders;
+mod in_use;
 mod ingest;
 mod manifests;
 mod mirrored;
 mod open;
 mod publish;
 mod pulls;
+mod purge;
 mod reading;
+mod reclaim;
 mod referrers;
 mod reserve;
 mod room;
@@ -23,6 +28,7 @@ mod store;
 mod turns;
 mod uploads;
 
+pub use background::Background;
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
 pub use fill::{Fill, GrowingFile};

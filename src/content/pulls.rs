@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use metadata::Pull;
 use oci::{Digest, RepositoryName, Tag};
 use tokio::sync::Notify;
 
@@ -12,6 +13,9 @@ use super::store::Content;
 
 /// Different pulls kept until the next write.
 const MOST: usize = 16_384;
+
+/// Pulls written in one transaction.
+const BATCH: usize = 100;
 
 /// Somebody pulled a manifest or blob.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +68,23 @@ impl Content {
     /// # Errors
     /// Storage errors; what could not be written is dropped and counted.
     pub async fn flush_pulls(&self) -> Result<(), Error> {
-        let _ = self.pulls.take();
+        let mut noted: Vec<(PullFact, i64)> = self.pulls.take().into_iter().collect();
+        // Neighbours share the look-up of their repository.
+        noted.sort_unstable_by(|(a, _), (b, _)| a.repository.as_str().cmp(b.repository.as_str()));
+        let mut left = noted.len();
+        for batch in noted.chunks(BATCH) {
+            let pulls = batch.iter().map(|(fact, at)| Pull {
+                repository: fact.repository.clone(),
+                digest: fact.digest,
+                tag: fact.tag.clone(),
+                at: *at,
+            });
+            if let Err(error) = self.metadata.record_pulls(pulls.collect()).await {
+                self.metrics.pull_facts_dropped(left as u64);
+                return Err(error.into());
+            }
+            left -= batch.len();
+        }
         Ok(())
     }
 }

@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
 use super::error::Error;
+use super::evict::LastEviction;
 use super::holders::Holders;
+use super::in_use::InUse;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
@@ -46,6 +48,9 @@ pub struct Content {
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
     pub(super) holders: Holders,
+    pub(super) in_use: InUse,
+    /// Held by the one eviction or purge that runs; tells how the last one ended.
+    pub(super) evicting: tokio::sync::Mutex<LastEviction>,
     pub(super) reserve: Reserve,
     pub(super) metrics: Metrics,
     /// Pulls that are not written yet.
@@ -75,6 +80,8 @@ impl Content {
             metadata,
             settings,
             holders: Holders::default(),
+            in_use: InUse::default(),
+            evicting: tokio::sync::Mutex::default(),
             reserve,
             metrics,
             pulls: Pulls::default(),
@@ -114,15 +121,21 @@ impl Content {
 
     /// Extends the lease of `digest` before an "exists" answer to someone who may push.
     ///
-    /// Returns false when no live row has the digest: then it does not exist.
+    /// Returns false when no live row has the digest: then it does not exist. A lease that the disk has no room for is
+    /// remembered by this process, so that the digest is not reclaimed all the same.
     ///
     /// # Errors
     /// The database's; the caller must then not say that the content exists.
     pub async fn extend_lease(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self
+        let extended = self
             .metadata
             .extend_lease(digest, self.lease_micros())
-            .await?)
+            .await;
+        if let Err(metadata::Error::StorageFull) = extended {
+            let until = self.metadata.now().saturating_add(self.lease_micros());
+            self.in_use.note_unwritten_lease(digest, until);
+        }
+        Ok(extended?)
     }
 }
 

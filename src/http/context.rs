@@ -9,7 +9,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::jobs::Jobs;
 use crate::registry::{InstanceId, Registry};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Metrics};
 
 /// Settings that shape answers.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Context {
     pub settings: Settings,
     /// Memory for the bodies of manifests that are being pushed, in KiB.
     pub manifest_budget: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// What this server calls itself in `Via`.

@@ -14,6 +14,7 @@ mod missing;
 mod noted_tags;
 mod prefetch;
 mod remotes;
+mod status;
 mod unconfirmed;
 
 pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
@@ -25,3 +26,4 @@ pub use inflight::Follower;
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
 pub use remotes::{Mirror, Remote, Target};
+pub use status::MirrorStatus;

@@ -54,7 +54,7 @@ impl Target {
 /// The mirror room's long-lived part.
 pub struct Mirror {
     pub(super) content: Arc<Content>,
-    remotes: Vec<Arc<Remote>>,
+    pub(super) remotes: Vec<Arc<Remote>>,
     default: Option<usize>,
     proxy_only: bool,
     pub(super) inflight: Inflight,

@@ -95,7 +95,35 @@ impl TestServer {
         .expect("the job ends in time")
     }
 
-    /// Stops politely.
+    /// Returns a client of the server's socket: the administrator.
+    pub(crate) fn socket(&self) -> Client {
+        Client::of_socket(&self.socket_path())
+    }
+
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        self.data().join("seawall.sock")
+    }
+
+    /// Returns a client of the debug listener.
+    pub(crate) fn debug(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::debug_addr);
+        let address = running.expect("the story configured http.debug.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns a client of the address that is the management API's own.
+    pub(crate) fn api(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::api_addr);
+        let address = running.expect("the story configured api.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns the configuration file that the server was started with.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    /// Stops politely; the data stays.
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.shutdown().await;
@@ -138,7 +166,7 @@ impl TestServer {
     }
 
     async fn launch(&self) -> Running {
-        let file = self.directory.path().join("config.yml");
+        let file = self.config_file();
         let text = serde_json::to_string_pretty(&self.settings).expect("JSON can be written");
         std::fs::write(&file, text).expect("the test's own directory can be written");
         let config = load(&file);

@@ -19,6 +19,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/sqlite/0001_registry.sql"),
     },
     Migration {
+        schema: 2,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0002_pulls.sql"),
+    },
+    Migration {
         schema: 3,
         min_compatible: 1,
         sql: include_str!("../migrations/sqlite/0003_jobs.sql"),
