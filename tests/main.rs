@@ -5,8 +5,6 @@
 )]
 
 mod api;
-
-mod api;
 mod config_cli;
 mod delete;
 mod digests;
