@@ -15,15 +15,17 @@ mod publish;
 mod reading;
 mod referrers;
 mod reserve;
+mod room;
 mod state_directory;
 mod store;
 mod turns;
 mod uploads;
 
 pub use error::Error;
-pub use fill::{Fill, GrowingFile};
+pub use fill::{Fill, Filled, GrowingFile};
 pub use manifests::{ManifestSource, NewManifest};
 pub use metadata::ManifestRow;
+pub use mirrored::MirroredBlob;
 pub use open::{ByteStream, StoredBlob};
 pub use referrers::fallback_tag;
 pub use reserve::Reserve;

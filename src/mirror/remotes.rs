@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci::RepositoryName;
 
-use super::inflight::Inflight;
+use super::blob::Blobs;
 use super::manifest::LastFailure;
 use super::noted_tags::NotedTags;
 use crate::config;
@@ -39,7 +39,7 @@ pub struct Mirror {
     remotes: Vec<Arc<Remote>>,
     default: Option<usize>,
     proxy_only: bool,
-    pub(super) inflight: Inflight,
+    pub(super) blobs: Blobs,
     pub(super) turns: Turns<String, Option<LastFailure>>,
     pub(super) noted: NotedTags,
     pub(super) manifest_limit: u64,
@@ -70,7 +70,7 @@ impl Mirror {
             remotes,
             proxy_only: config.proxy_only,
             content,
-            inflight: Inflight::default(),
+            blobs: Blobs::default(),
             turns: Turns::default(),
             noted: NotedTags::default(),
             manifest_limit,
