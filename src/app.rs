@@ -18,7 +18,7 @@ use crate::content::{self, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
-use crate::registry::{Registry, Rules};
+use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What a start takes beside the configuration.
@@ -73,11 +73,14 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     }
     let manifest_limit = config.http.limits.manifestsize;
     let metrics = Metrics::new();
+    let instance = InstanceId::new();
     let mirror = Mirror::new(
         &config.mirrors,
         Arc::clone(&content),
         manifest_limit,
         metrics,
+        &clock,
+        &instance,
     )
     .context("cannot set up the mirrors")?;
     let rules = Rules {
@@ -97,6 +100,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
+        instance,
         clock,
     });
     Ok(Running {

@@ -145,9 +145,9 @@ async fn fetch(target: &Target, digest: &Digest, range: Range<u64>) -> Result<By
     let unusable = |reason: &str| Error::Protocol {
         reason: reason.to_owned(),
     };
-    let client = &target.remote.client;
-    let mut body = client.get_blob(&target.path, digest, range.start).await?;
-    if body.start != range.start {
+    let (asking, from) = (target.ask(), range.start);
+    let mut body = asking.get_blob_part(&target.path, digest, range).await?;
+    if body.start != from {
         return Err(unusable("no ranges"));
     }
     let mut bytes = BytesMut::with_capacity(length);

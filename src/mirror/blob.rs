@@ -182,7 +182,7 @@ impl Filling {
         if is_full || !content.has_room_for(length.limit) {
             self.no_room
                 .tell(&target.remote.label, std::time::Instant::now());
-            return Ok(pass(lead, length, Some(body), None));
+            return pass(lead, length, Some(body), None);
         }
         let teller = lead.clone();
         let on_written = Arc::new(move |written| teller.written(written));
@@ -190,7 +190,7 @@ impl Filling {
             Ok(begun) => begun,
             Err(content::Error::StorageFull) => {
                 self.no_room.met(&target.remote.label);
-                return Ok(pass(lead, length, Some(body), None));
+                return pass(lead, length, Some(body), None);
             }
             Err(error) => return Err(error.into()),
         };
@@ -236,7 +236,7 @@ impl Filling {
         };
         if let Error::Content(content::Error::StorageFull) = error {
             self.no_room.met(&target.remote.label);
-            return Ok(pass(lead, length, None, Some(file)));
+            return pass(lead, length, None, Some(file));
         }
         tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");
         Err(error)
@@ -244,10 +244,16 @@ impl Filling {
 }
 
 /// Leaves the rest to the readers.
-fn pass(lead: &Lead, length: Length, spare: Option<BlobBody>, file: Option<GrowingFile>) {
+fn pass(
+    lead: &Lead,
+    length: Length,
+    spare: Option<BlobBody>,
+    file: Option<GrowingFile>,
+) -> Result<(), Error> {
     lead.passing(Passing {
         length,
         file,
         spare: Arc::new(Mutex::new(spare)),
     });
+    Ok(())
 }

@@ -51,7 +51,7 @@ impl Mirror {
         if let Some(last) = last.as_ref().filter(|last| last.at >= asked_at) {
             return last.answer.clone();
         }
-        let head = target.remote.client.head_blob(&target.path, digest).await;
+        let head = target.ask().head_blob(&target.path, digest).await;
         let answer = head.map(|head| head.size);
         *last = Some(LastHead {
             at: Instant::now(),

@@ -11,7 +11,7 @@ use oci::Digest;
 use super::error::{Error, protocol, trouble};
 use super::remotes::Target;
 use crate::content::ByteStream;
-use crate::upstream::{self, BlobBody};
+use crate::upstream::{self, Asking, BlobBody};
 
 /// Attempts that may bring nothing before a broken body is given up.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -90,17 +90,31 @@ impl Wanted {
     /// # Errors
     /// The upstream's answer.
     pub(super) async fn ask(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(from).await
+        self.send(self.target.ask(), from).await
     }
 
     /// Asks again in the middle of a body.
     async fn ask_again(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(from).await
+        self.send(self.target.ask().insistently(), from).await
     }
 
-    async fn send(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        let client = &self.target.remote.client;
-        client.get_blob(&self.target.path, &self.digest, from).await
+    async fn send(&self, asking: Asking<'_>, from: u64) -> Result<BlobBody, upstream::Error> {
+        let (path, digest) = (&self.target.path, &self.digest);
+        match (self.patience, self.end) {
+            (Patience::Waits, None) => asking.get_blob(path, digest, from).await,
+            (Patience::Waits, Some(end)) => asking.get_blob_part(path, digest, from..end).await,
+            (Patience::AtOnce, None) => asking.get_blob_at_once(path, digest, from).await,
+            (Patience::AtOnce, Some(end)) => {
+                asking.get_blob_part_at_once(path, digest, from..end).await
+            }
+        }
+    }
+
+    /// Returns whether it is worth asking once more after `error`.
+    fn tries_again(&self, error: &upstream::Error) -> bool {
+        let is_refused =
+            self.patience == Patience::AtOnce && matches!(error, upstream::Error::Busy { .. });
+        error.is_trouble() && !is_refused
     }
 }
 
@@ -198,7 +212,7 @@ impl Download {
         tokio::time::sleep(FIRST_WAIT * 2_u32.pow(self.fruitless)).await;
         match self.wanted.ask_again(self.at).await {
             Ok(again) => self.accept(again),
-            Err(error) if error.is_trouble() => Ok(()),
+            Err(error) if self.wanted.tries_again(&error) => Ok(()),
             Err(error) => Err(trouble(target, error)),
         }
     }

@@ -15,7 +15,7 @@ mod passthrough;
 mod remotes;
 mod tally;
 
-pub use crate::upstream::Error as UpstreamError;
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use follower::Follower;
