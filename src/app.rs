@@ -18,7 +18,7 @@ use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
-use crate::registry::{Registry, Rules};
+use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What a start takes beside the configuration.
@@ -74,11 +74,14 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
+    let instance = InstanceId::new();
     let mirror = Mirror::new(
         &config.mirrors,
         Arc::clone(&content),
         manifest_limit,
         metrics,
+        &clock,
+        &instance,
     )
     .context("cannot set up the mirrors")?;
     let rules = Rules {
@@ -98,6 +101,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
+        instance,
         clock,
     });
     Ok(Running {

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::registry::Registry;
+use crate::registry::{InstanceId, Registry};
 use crate::telemetry::AccessLog;
 
 /// Settings that shape answers.
@@ -40,6 +40,8 @@ pub struct Context {
     pub manifest_budget: Arc<Semaphore>,
     /// Where requests are logged.
     pub access_log: AccessLog,
+    /// What this server calls itself in `Via`.
+    pub instance: InstanceId,
     /// What time they come.
     pub clock: Arc<dyn Clock>,
 }

@@ -34,6 +34,8 @@ pub(super) enum Failure {
     BodyBroken,
     /// Too many manifests are being pushed at once.
     Busy,
+    /// The request was here before.
+    Loop,
     /// The part asked for lies outside the blob, which has `size` bytes.
     RangeOutside { size: u64 },
 }
@@ -74,6 +76,7 @@ impl Failure {
             Self::BadContentRange(_) => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::Loop => (StatusCode::LOOP_DETECTED, ErrorCode::Unavailable),
             Self::RangeOutside { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
             }
@@ -101,6 +104,9 @@ impl Failure {
                 format!("range lies outside the blob's {size} bytes")
             }
             Self::Busy => "too many manifests are being pushed at once, try again".to_owned(),
+            Self::Loop => {
+                "this request was here before: mirrors lead to each other in a loop".to_owned()
+            }
         }
     }
 
@@ -150,6 +156,10 @@ impl Failure {
                     },
                 ..
             }) => respond::set(response, RETRY_AFTER, wait),
+            Self::Registry(Error::Upstream {
+                error: UpstreamError::Busy { retry_after_secs },
+                ..
+            }) => respond::set(response, RETRY_AFTER, &retry_after_secs.to_string()),
             Self::Registry(Error::Unavailable { .. }) | Self::Busy => {
                 let headers = response.headers_mut();
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -167,7 +177,8 @@ impl Failure {
             | Self::ManifestTooLarge { .. }
             | Self::PageTooLarge { .. }
             | Self::BadContentRange(_)
-            | Self::BodyBroken => {}
+            | Self::BodyBroken
+            | Self::Loop => {}
         }
     }
 }
@@ -225,6 +236,10 @@ fn classify_upstream(error: &UpstreamError) -> (StatusCode, ErrorCode) {
             (StatusCode::BAD_GATEWAY, ErrorCode::Unavailable)
         }
         UpstreamError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
+        UpstreamError::Loop => (StatusCode::LOOP_DETECTED, ErrorCode::Unavailable),
+        UpstreamError::Busy { .. } | UpstreamError::NoSpare => {
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use oci::{BlobAction, ManifestAction, RepositoryName, Route, UploadAction};
 use super::context::Context;
 use super::error::Failure;
 use crate::auth::{Caller, authorize};
-use crate::registry::{Intent, Resolved, resolve};
+use crate::registry::{Intent, Resolved, Via, resolve};
 
 /// A request that may go on.
 pub(super) struct Admitted {
@@ -20,17 +20,18 @@ pub(super) struct Admitted {
     pub mount_from: Option<Resolved>,
 }
 
-/// Resolves the names in `route`, then asks whether the caller may do all that it needs.
+/// Resolves the names in `route`, asked for along `via`, then asks whether the caller may do all that it needs.
 pub(super) async fn admit(
     context: &Context,
     route: &Route,
     namespace: Option<&str>,
     peer: IpAddr,
+    via: &Via,
 ) -> Result<Admitted, Failure> {
     let caller = Caller::anonymous(peer);
     let registry = &context.registry;
     let at = match route.repository() {
-        Some(name) => Some(resolve(registry, name, namespace, intent(route)).await?),
+        Some(name) => Some(resolve(registry, name, namespace, intent(route), via).await?),
         None => None,
     };
     if !authorize(&caller, &route.access()) {
@@ -38,7 +39,7 @@ pub(super) async fn admit(
     }
     let mount_from = match mount_source(route) {
         // A source that cannot be resolved is a miss like any other.
-        Some(name) => resolve(registry, name, None, Intent::Read).await.ok(),
+        Some(name) => resolve(registry, name, None, Intent::Read, via).await.ok(),
         None => None,
     };
     Ok(Admitted {

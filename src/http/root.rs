@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderName, HeaderValue, VIA};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use oci::RouteError;
@@ -14,6 +14,7 @@ use super::error::Failure;
 use super::respond::{self, Response};
 use super::server::{Handler, PeerInfo, RequestBody};
 use super::v2;
+use crate::registry::Via;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -59,6 +60,10 @@ async fn dispatch(
     body: RequestBody,
     peer: PeerInfo,
 ) -> Result<Response, Failure> {
+    let via = Via::parse(parts.headers.get_all(VIA).iter().map(HeaderValue::as_bytes));
+    if via.names(&context.instance) {
+        return Err(Failure::Loop);
+    }
     refuse_encoded(&parts)?;
     let path = parts.uri.path().to_owned();
     if path == "/" {
@@ -69,7 +74,8 @@ async fn dispatch(
         return Err(Failure::Route(RouteError::NotFound));
     };
     let path = format!("/{rest}");
-    v2::answer(context, &path, parts, body, peer).await
+    let sender = v2::Sender { peer, via };
+    v2::answer(context, &path, parts, body, sender).await
 }
 
 /// The check of load balancers, as Distribution answers it.

@@ -1,6 +1,7 @@
 //! Why a mirrored pull cannot be answered. The upstream's own answer is kept, so that the client is
 //! told the truth; only the upstream's configured name is ever shown.
 
+use super::remotes::Target;
 use crate::{content, upstream};
 
 /// A failed pull through a mirror.
@@ -37,4 +38,17 @@ pub struct Trouble {
     pub upstream: String,
     /// What it said.
     pub error: upstream::Error,
+}
+
+/// Returns what the upstream of `target` said.
+pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
+    Error::Upstream(Trouble {
+        upstream: target.remote.settings.name.clone(),
+        error,
+    })
+}
+
+/// Returns that the upstream of `target` gave an answer that cannot be used.
+pub(super) fn protocol(target: &Target, reason: String) -> Error {
+    trouble(target, upstream::Error::Protocol { reason })
 }

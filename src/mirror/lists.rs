@@ -39,7 +39,7 @@ impl Mirror {
     /// # Errors
     /// The upstream's answer when no tag is known here, or storage errors.
     pub async fn tags(&self, target: &Target, page: &Page) -> Result<TagsFound, Error> {
-        let error = match target.remote.client.tags(&target.path, page).await {
+        let error = match target.ask().tags(&target.path, page).await {
             Ok(found) => {
                 return Ok(TagsFound {
                     tags: found.tags,
@@ -80,8 +80,7 @@ impl Mirror {
         target: &Target,
         subject: &Digest,
     ) -> Result<ReferrersFound, Error> {
-        let client = &target.remote.client;
-        let error = match client.referrers(&target.path, subject).await {
+        let error = match target.ask().referrers(&target.path, subject).await {
             Ok(Some(descriptors)) => {
                 return Ok(ReferrersFound {
                     descriptors,

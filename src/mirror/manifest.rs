@@ -13,7 +13,7 @@ use super::noted_tags::Noted;
 use super::remotes::{Mirror, Target};
 use crate::content::{self, ManifestRow, ManifestSource, NewManifest};
 use crate::policy::freshness::{Freshness, age, freshness};
-use crate::upstream::{self, FetchedManifest, ManifestHead};
+use crate::upstream::{self, Asking, FetchedManifest, ManifestHead};
 
 /// What the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +223,13 @@ impl Mirror {
     ) -> Result<ManifestFound, Error> {
         let reference = Reference::Tag(tag.clone());
         let asked_at = self.content.now();
-        let client = &target.remote.client;
-        let head = client.head_manifest(&target.path, &reference).await;
+        let asking = target.ask().with_fallback();
+        let head = asking.head_manifest(&target.path, &reference).await;
         let head = head.map_err(|error| trouble(target, error))?;
         let Some(now_at) = head.digest else {
-            return self.fetch(target, &reference, Some(tag), wanted).await;
+            return self
+                .fetch(target, asking, &reference, Some(tag), wanted)
+                .await;
         };
         if now_at == row.digest {
             let confirmed = self
@@ -253,9 +255,13 @@ impl Mirror {
         // By digest: between HEAD and GET the tag may move once more. Where the digest is gone by then,
         // the tag itself is asked: only its own 404 says that there is no such tag.
         let by_digest = Reference::Digest(now_at);
-        match self.fetch(target, &by_digest, Some(tag), wanted).await {
+        match self
+            .fetch(target, asking, &by_digest, Some(tag), wanted)
+            .await
+        {
             Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {
-                self.fetch(target, &reference, Some(tag), wanted).await
+                self.fetch(target, asking, &reference, Some(tag), wanted)
+                    .await
             }
             answer => answer,
         }
@@ -271,8 +277,7 @@ impl Mirror {
     ) -> Result<ManifestFound, Error> {
         if wanted == ManifestWanted::Facts {
             let asked_at = self.content.now();
-            let client = &target.remote.client;
-            let head = client.head_manifest(&target.path, reference).await;
+            let head = target.ask().head_manifest(&target.path, reference).await;
             let head = head.map_err(|error| trouble(target, error))?;
             if let Some(found) = facts(head, reference) {
                 self.remember(target, reference, found.digest, asked_at)
@@ -284,7 +289,8 @@ impl Mirror {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         };
-        self.fetch(target, reference, tag, wanted).await
+        self.fetch(target, target.ask(), reference, tag, wanted)
+            .await
     }
 
     /// Keeps what a HEAD told about a tag: for good when its manifest is stored, else until the client
@@ -319,12 +325,12 @@ impl Mirror {
     async fn fetch(
         &self,
         target: &Target,
+        asking: Asking<'_>,
         reference: &Reference,
         tag: Option<&Tag>,
         wanted: ManifestWanted,
     ) -> Result<ManifestFound, Error> {
-        let client = &target.remote.client;
-        let fetched = client
+        let fetched = asking
             .get_manifest(&target.path, reference, self.manifest_limit)
             .await
             .map_err(|error| trouble(target, error))?;

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use oci::RepositoryName;
 
-use super::inflight::Inflight;
+use super::blob::Blobs;
 use super::manifest::LastFailure;
 use super::noted_tags::NotedTags;
+use crate::clock::Clock;
 use crate::config;
 use crate::content::{Content, Turns};
 use crate::telemetry::Metrics;
-use crate::upstream;
+use crate::upstream::{self, Asking, InstanceId, Via};
 
 /// One configured upstream.
 pub struct Remote {
     /// Its configuration.
     pub settings: config::Mirror,
-    pub(super) client: upstream::Client,
+    /// Its client.
+    pub client: upstream::Client,
     /// Its name, as metrics are labelled with it.
     pub label: Arc<str>,
 }
@@ -31,6 +33,15 @@ pub struct Target {
     pub path: RepositoryName,
     /// The repository's name here.
     pub repository: RepositoryName,
+    /// The way the request has come that asks for it.
+    pub via: Via,
+}
+
+impl Target {
+    /// Returns the questions that can be put to the upstream for the request.
+    pub fn ask(&self) -> Asking<'_> {
+        self.remote.client.on_behalf_of(&self.via)
+    }
 }
 
 /// The mirror room's long-lived part.
@@ -39,7 +50,7 @@ pub struct Mirror {
     remotes: Vec<Arc<Remote>>,
     default: Option<usize>,
     proxy_only: bool,
-    pub(super) inflight: Inflight,
+    pub(super) blobs: Blobs,
     pub(super) turns: Turns<String, Option<LastFailure>>,
     pub(super) noted: NotedTags,
     pub(super) manifest_limit: u64,
@@ -47,7 +58,8 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Returns the mirrors of `config`; no upstream is contacted.
+    /// Returns the mirrors of `config`; no upstream is contacted. `clock` tells when pauses and tokens end, and
+    /// `instance` is what this server calls itself in `Via`.
     ///
     /// # Errors
     /// When a client cannot be built for one, for example for want of a usable certificate store.
@@ -56,11 +68,18 @@ impl Mirror {
         content: Arc<Content>,
         manifest_limit: u64,
         metrics: Metrics,
+        clock: &Arc<dyn Clock>,
+        instance: &InstanceId,
     ) -> Result<Self, upstream::BuildError> {
         let mut remotes = Vec::new();
         for settings in &config.upstreams {
             remotes.push(Arc::new(Remote {
-                client: upstream::Client::new(settings, metrics.clone())?,
+                client: upstream::Client::new(
+                    settings,
+                    metrics.clone(),
+                    Arc::clone(clock),
+                    instance,
+                )?,
                 label: settings.name.as_str().into(),
                 settings: settings.clone(),
             }));
@@ -70,7 +89,7 @@ impl Mirror {
             remotes,
             proxy_only: config.proxy_only,
             content,
-            inflight: Inflight::default(),
+            blobs: Blobs::default(),
             turns: Turns::default(),
             noted: NotedTags::default(),
             manifest_limit,
@@ -109,6 +128,7 @@ impl Mirror {
             remote: Arc::clone(remote),
             path,
             repository,
+            via: Via::none(),
         })
     }
 
@@ -119,6 +139,7 @@ impl Mirror {
             remote: Arc::clone(remote),
             repository: path.clone(),
             path,
+            via: Via::none(),
         })
     }
 }

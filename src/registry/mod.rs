@@ -28,5 +28,5 @@ pub use service::{Registry, Rules};
 pub use tags::{TagsAnswer, tags};
 
 pub use crate::content::{ByteStream, Piece, Upload};
-pub use crate::mirror::{CacheState, ManifestWanted, UpstreamError};
+pub use crate::mirror::{CacheState, InstanceId, ManifestWanted, UpstreamError, Via};
 pub use crate::policy::negotiation::Accepted;

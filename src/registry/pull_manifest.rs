@@ -206,7 +206,9 @@ async fn beside_pushes(
     if mirrored.has_ever_mirrored(&target.repository).await? {
         return Ok(error);
     }
-    let refused = matches!(said, UpstreamError::Denied { .. }) || said.is_trouble();
+    // A loop is a mistake in the configuration that somebody has to learn of.
+    let refused = !matches!(said, UpstreamError::Loop)
+        && (matches!(said, UpstreamError::Denied { .. }) || said.is_trouble());
     if !refused {
         return Ok(error);
     }

@@ -6,7 +6,7 @@ use oci::RepositoryName;
 
 use super::error::Error;
 use super::service::Registry;
-use crate::mirror::{Mirror, Target};
+use crate::mirror::{Mirror, Target, Via};
 
 /// Whether a request reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +55,26 @@ pub struct Resolved {
     pub namespace: Option<String>,
 }
 
-/// Returns the repository that `name` and `namespace` (the value of `ns=`) mean.
+/// Returns the repository that `name` and `namespace` (the value of `ns=`) mean to a request that has come along `via`.
 ///
 /// # Errors
 /// [`Error::NamespaceUnknown`], [`Error::NameUnknown`] for a name too long to be mirrored, and
 /// storage errors.
 pub async fn resolve(
+    registry: &Registry,
+    name: &RepositoryName,
+    namespace: Option<&str>,
+    intent: Intent,
+    via: &Via,
+) -> Result<Resolved, Error> {
+    let mut resolved = select(registry, name, namespace, intent).await?;
+    if let Place::Mirror { target, .. } = &mut resolved.place {
+        target.via = via.clone();
+    }
+    Ok(resolved)
+}
+
+async fn select(
     registry: &Registry,
     name: &RepositoryName,
     namespace: Option<&str>,

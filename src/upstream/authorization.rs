@@ -17,7 +17,8 @@ use super::challenge::Challenge;
 use super::endpoint::{Endpoint, Outgoing, Proof};
 use super::error::Error;
 use super::origin::{Origin, TrustedOrigins};
-use super::token::{ANSWER_MAX, Issued, Now, TokenKey, Tokens, read_token};
+use super::token::{ANSWER_MAX, Issued, TokenKey, Tokens, read_token};
+use crate::clock::Clock;
 use crate::config::Credentials;
 use crate::telemetry::Kind;
 
@@ -56,7 +57,7 @@ impl Authorizer {
     pub(super) fn new(
         credentials: Option<&Credentials>,
         trusted: Arc<TrustedOrigins>,
-        now: Now,
+        clock: Arc<dyn Clock>,
     ) -> Option<Self> {
         let login = match credentials {
             Some(credentials) => Some(login(credentials)?),
@@ -65,7 +66,7 @@ impl Authorizer {
         Some(Self {
             login,
             trusted,
-            tokens: Tokens::new(now),
+            tokens: Tokens::new(clock),
             demands: Cache::new(REMEMBERED_MAX),
         })
     }
@@ -229,11 +230,11 @@ fn login(credentials: &Credentials) -> Option<Login> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use url::Url;
 
     use super::{Authorizer, Credentials, Error, Origin, Outgoing, TokenKey, TrustedOrigins};
+    use crate::clock::Fake;
     use crate::config::Secret;
 
     fn credentials(username: &str, password: &str) -> Credentials {
@@ -247,8 +248,8 @@ mod tests {
         let endpoint = Url::parse(endpoint).expect("a URL because the test says so");
         let origin = Origin::of(&endpoint).expect("an origin because the test says so");
         let trusted = TrustedOrigins::new(vec![origin], Vec::new());
-        let now = Arc::new(Instant::now);
-        Authorizer::new(Some(credentials), Arc::new(trusted), now)
+        let clock = Arc::new(Fake::at(0));
+        Authorizer::new(Some(credentials), Arc::new(trusted), clock)
     }
 
     fn request_to(realm: &str) -> Result<Outgoing, Error> {

@@ -109,6 +109,7 @@ pub(super) struct Endpoint {
     upstream: Arc<str>,
     metrics: Metrics,
     position: usize,
+    configured: Url,
     root: Url,
     /// Empty, or components that go before the repository name, with a slash at the end.
     prefix: String,
@@ -147,6 +148,7 @@ impl Endpoint {
             upstream: Arc::clone(&network.upstream),
             metrics: network.metrics.clone(),
             position,
+            configured: url.clone(),
             root,
             prefix: format!("{path}{separator}"),
             origin,
@@ -162,6 +164,11 @@ impl Endpoint {
     /// Returns the endpoint's place in the mirror's list.
     pub(super) fn position(&self) -> usize {
         self.position
+    }
+
+    /// Returns the endpoint's URL as configured.
+    pub(super) fn configured(&self) -> &Url {
+        &self.configured
     }
 
     /// Returns the name by which the endpoint knows a repository.

@@ -43,6 +43,18 @@ pub enum Error {
         /// What was waited for.
         reason: String,
     },
+    /// The way leads back here, or the upstream says that it goes in circles (508).
+    #[error("the way to the upstream leads back here")]
+    Loop,
+    /// As many requests are under way as `limits.connections` allows.
+    #[error("too many requests to the upstream are under way")]
+    Busy {
+        /// When to come again, in seconds.
+        retry_after_secs: u64,
+    },
+    /// Nobody waits for this, and the upstream has nothing to spare for it now.
+    #[error("the upstream has nothing to spare for background work")]
+    NoSpare,
     /// The upstream's answer is not one that a registry may give, or leads where it must not.
     #[error("unusable answer of the upstream: {reason}")]
     Protocol {
@@ -60,6 +72,9 @@ impl Error {
             Self::RateLimited { .. }
             | Self::Unavailable { .. }
             | Self::TimedOut { .. }
+            | Self::Loop
+            | Self::Busy { .. }
+            | Self::NoSpare
             | Self::Protocol { .. } => true,
         }
     }
@@ -68,7 +83,12 @@ impl Error {
     pub(super) fn tries_next_endpoint(&self) -> bool {
         match self {
             Self::RateLimited { .. } | Self::Unavailable { .. } | Self::TimedOut { .. } => true,
-            Self::NotFound | Self::Denied { .. } | Self::Protocol { .. } => false,
+            Self::NotFound
+            | Self::Denied { .. }
+            | Self::Loop
+            | Self::Busy { .. }
+            | Self::NoSpare
+            | Self::Protocol { .. } => false,
         }
     }
 
@@ -93,6 +113,7 @@ impl Error {
             StatusCode::TOO_MANY_REQUESTS => Self::RateLimited {
                 retry_after: retry_after(headers),
             },
+            StatusCode::LOOP_DETECTED => Self::Loop,
             StatusCode::REQUEST_TIMEOUT => Self::Unavailable {
                 reason: "status 408".to_owned(),
             },
@@ -198,6 +219,7 @@ mod tests {
         assert_eq!(of(401), Some(Error::Denied { status: 401 }));
         assert_eq!(of(403), Some(Error::Denied { status: 403 }));
         assert_eq!(of(429), Some(Error::RateLimited { retry_after: None }));
+        assert_eq!(of(508), Some(Error::Loop));
         for trouble in [408, 500, 502, 503, 504] {
             let error = of(trouble).expect("an error because it is no success");
             assert!(matches!(error, Error::Unavailable { .. }), "{trouble}");

@@ -6,6 +6,7 @@
 //! were configured for.
 
 mod address;
+mod asking;
 mod authorization;
 mod body;
 mod challenge;
@@ -17,10 +18,13 @@ mod origin;
 mod request;
 mod resolver;
 mod token;
+mod via;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::asking::{Asking, BlobHead, FetchedManifest, ManifestHead, TagsPage};
 pub use self::body::BlobBody;
-pub use self::client::{BlobHead, Client, FetchedManifest, ManifestHead, TagsPage};
+pub use self::client::{Client, EndpointStanding, Standing};
 pub use self::error::{BuildError, Error};
+pub use self::via::{InstanceId, Via};

@@ -4,16 +4,20 @@
 
 use std::sync::Arc;
 
+use http::header::VIA;
 use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
+use super::asking::{Manner, Patience};
 use super::authorization::Authorizer;
 use super::challenge::challenges;
+use super::client::{EndpointStanding, Standing};
 use super::endpoint::{Endpoint, Exchange, Network, Outgoing, Proof};
 use super::error::{BuildError, Error};
 use super::origin::{Origin, TrustedOrigins};
 use super::resolver::Proxies;
-use super::token::Now;
+use super::via::{InstanceId, Via};
+use crate::clock::Clock;
 use crate::config::{Login, Mirror};
 use crate::telemetry::{Kind, Metrics};
 
@@ -28,6 +32,15 @@ pub(super) struct Call {
     pub(super) path_and_query: String,
     pub(super) headers: HeaderMap,
     pub(super) proof: Proof,
+}
+
+/// For whom a call is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    /// The way the asker's request has come.
+    pub(super) via: &'a Via,
+    pub(super) manner: Manner,
+    pub(super) patience: Patience,
 }
 
 /// An answer that is the upstream's word: any status but those of an endpoint in trouble.
@@ -64,6 +77,7 @@ impl Answer {
 pub(super) struct Requests {
     endpoints: Vec<Endpoint>,
     authorizer: Authorizer,
+    instance: InstanceId,
 }
 
 impl Requests {
@@ -71,7 +85,12 @@ impl Requests {
     ///
     /// # Errors
     /// When the mirror's URLs or credentials cannot be used, or TLS cannot be set up.
-    pub(super) fn new(mirror: &Mirror, metrics: Metrics, now: Now) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        mirror: &Mirror,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+        instance: &InstanceId,
+    ) -> Result<Self, BuildError> {
         let own = origins(mirror, "endpoint", &mirror.endpoints)?;
         let realms = origins(mirror, "realm", &mirror.realms)?;
         if own.is_empty() {
@@ -101,7 +120,7 @@ impl Requests {
             Some(Login::Password(credentials)) => Some(credentials),
             _ => None,
         };
-        let authorizer = Authorizer::new(credentials, trusted, now);
+        let authorizer = Authorizer::new(credentials, trusted, clock);
         let Some(authorizer) = authorizer else {
             return Err(BuildError::Credentials {
                 upstream: mirror.name.clone(),
@@ -110,6 +129,7 @@ impl Requests {
         Ok(Self {
             endpoints,
             authorizer,
+            instance: instance.clone(),
         })
     }
 
@@ -117,11 +137,11 @@ impl Requests {
     ///
     /// # Errors
     /// The first endpoint's trouble when all are, and at once an answer that cannot be used.
-    pub(super) async fn send(&self, call: &Call) -> Result<Answer, Error> {
+    pub(super) async fn send(&self, call: &Call, errand: &Errand<'_>) -> Result<Answer, Error> {
         let mut trouble = None;
         for endpoint in &self.endpoints {
             let url = endpoint.url(&call.path_and_query);
-            match ask(endpoint, &self.authorizer, call, url).await {
+            match self.ask(endpoint, call, errand.via, url).await {
                 Err(error) if error.tries_next_endpoint() => {
                     trouble.get_or_insert(error);
                 }
@@ -139,6 +159,7 @@ impl Requests {
     pub(super) async fn send_next(
         &self,
         call: &Call,
+        via: &Via,
         asked: &Asked,
         next: &Url,
     ) -> Result<Answer, Error> {
@@ -146,47 +167,71 @@ impl Requests {
         url.set_path(next.path());
         url.set_query(next.query());
         let endpoint = &self.endpoints[asked.endpoint];
-        ask(endpoint, &self.authorizer, call, url).await
+        self.ask(endpoint, call, via, url).await
     }
-}
 
-/// Asks one endpoint, and once more when its challenge can be met.
-async fn ask(
-    endpoint: &Endpoint,
-    authorizer: &Authorizer,
-    call: &Call,
-    url: Url,
-) -> Result<Answer, Error> {
-    let sent = authorizer.foresee(endpoint, &call.repository).await?;
-    let mut outgoing = Outgoing {
-        kind: call.kind,
-        method: call.method.clone(),
-        url: url.clone(),
-        headers: call.headers.clone(),
-        authorization: sent.clone(),
-        proof: call.proof,
-    };
-    let Exchange {
-        mut response,
-        at_home,
-    } = endpoint.exchange(outgoing.clone()).await?;
-    if response.status() == StatusCode::UNAUTHORIZED && at_home {
-        let offered = challenges(response.headers());
-        let met = authorizer.answer(endpoint, &call.repository, offered, sent.as_ref());
-        if let Some(authorization) = met.await? {
-            outgoing.authorization = Some(authorization);
-            response = endpoint.exchange(outgoing).await?.response;
+    /// Returns how the upstream stands.
+    pub(super) fn standing(&self) -> Standing {
+        let standing = |endpoint: &Endpoint| EndpointStanding {
+            url: endpoint.configured().to_string(),
+            healthy: true,
+        };
+        Standing {
+            healthy: true,
+            endpoints: self.endpoints.iter().map(standing).collect(),
+            ratelimit_remaining: None,
+            ratelimit_limit: None,
         }
     }
-    match Error::of_status(response.status(), response.headers()) {
-        Some(error) if error.tries_next_endpoint() => Err(error),
-        _ => Ok(Answer {
-            response,
-            asked: Asked {
-                url,
-                endpoint: endpoint.position(),
-            },
-        }),
+
+    /// Returns whether background work may ask now.
+    pub(super) fn spare(&self) -> bool {
+        true
+    }
+
+    /// Asks one endpoint, and once more when its challenge can be met.
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        via: &Via,
+        url: Url,
+    ) -> Result<Answer, Error> {
+        let sent = self.authorizer.foresee(endpoint, &call.repository).await?;
+        let mut headers = call.headers.clone();
+        headers.insert(VIA, via.onward(&self.instance));
+        let mut outgoing = Outgoing {
+            kind: call.kind,
+            method: call.method.clone(),
+            url: url.clone(),
+            headers,
+            authorization: sent.clone(),
+            proof: call.proof,
+        };
+        let Exchange {
+            mut response,
+            at_home,
+        } = endpoint.exchange(outgoing.clone()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && at_home {
+            let offered = challenges(response.headers());
+            let met = self
+                .authorizer
+                .answer(endpoint, &call.repository, offered, sent.as_ref());
+            if let Some(authorization) = met.await? {
+                outgoing.authorization = Some(authorization);
+                response = endpoint.exchange(outgoing).await?.response;
+            }
+        }
+        match Error::of_status(response.status(), response.headers()) {
+            Some(error) if error.tries_next_endpoint() => Err(error),
+            _ => Ok(Answer {
+                response,
+                asked: Asked {
+                    url,
+                    endpoint: endpoint.position(),
+                },
+            }),
+        }
     }
 }
 

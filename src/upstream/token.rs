@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderValue;
 use moka::future::Cache;
@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::error::Error;
+use crate::clock::Clock;
 
 /// Largest answer of a token server that is read, in bytes.
 pub(super) const ANSWER_MAX: u64 = 64 * 1024;
@@ -26,9 +27,6 @@ const VALIDITY_MIN: Duration = Duration::from_secs(60);
 const VALIDITY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long before its end a token is no longer used, unless a tenth of its life is less.
 const MARGIN_MAX: Duration = Duration::from_secs(30);
-
-/// Tells the time; a test's own in tests.
-pub(super) type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// What a token is asked for; it is the same token for everyone who asks for the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,10 +82,14 @@ pub(super) fn read_token(body: &[u8]) -> Result<Issued, Error> {
     })
 }
 
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// The tokens of one mirror.
 pub(super) struct Tokens {
     slots: Cache<TokenKey, Arc<Slot>>,
-    now: Now,
+    clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Tokens {
@@ -105,18 +107,19 @@ struct Slot {
 
 #[derive(Default)]
 struct Held {
-    token: Option<(HeaderValue, Instant)>,
+    /// With the monotonic time of its end, in microseconds.
+    token: Option<(HeaderValue, i64)>,
     failure: Option<Error>,
 }
 
 impl Tokens {
     /// Starts without tokens.
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let slots = Cache::builder()
             .max_capacity(TOKENS_MAX)
             .time_to_idle(VALIDITY_MAX)
             .build();
-        Self { slots, now }
+        Self { slots, clock }
     }
 
     /// Returns a token's `Authorization` value that is neither expired nor `refused`, asking with
@@ -138,7 +141,7 @@ impl Tokens {
         let failures_before = slot.failures.load(Ordering::Acquire);
         let mut held = slot.held.lock().await;
         if let Some((authorization, until)) = &held.token
-            && (self.now)() < *until
+            && self.clock.monotonic_micros() < *until
             && refused != Some(authorization)
         {
             return Ok(authorization.clone());
@@ -148,11 +151,11 @@ impl Tokens {
         {
             return Err(failure.clone());
         }
-        let asked = (self.now)();
+        let asked = self.clock.monotonic_micros();
         match fetch().await {
             Ok(issued) => {
                 let authorization = issued.authorization;
-                held.token = Some((authorization.clone(), asked + issued.usable));
+                held.token = Some((authorization.clone(), asked + micros(issued.usable)));
                 Ok(authorization)
             }
             Err(failure) => {
@@ -169,12 +172,13 @@ impl Tokens {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use futures_util::future::join_all;
     use url::Url;
 
     use super::{Error, Issued, TokenKey, Tokens, read_token};
+    use crate::clock::Fake;
 
     fn issued(json: &str) -> Issued {
         read_token(json.as_bytes()).expect("a token because the test says so")
@@ -234,8 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_waited_for_a_failure_share_it_and_the_next_one_asks_again() {
-        let start = Instant::now();
-        let tokens = Tokens::new(Arc::new(move || start));
+        let tokens = Tokens::new(Arc::new(Fake::at(0)));
         let asked = AtomicUsize::new(0);
         let key = key();
         let fail = || async {
@@ -257,8 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_token_is_replaced_although_it_has_not_expired() {
-        let start = Instant::now();
-        let tokens = Tokens::new(Arc::new(move || start));
+        let tokens = Tokens::new(Arc::new(Fake::at(0)));
         let key = key();
         let answer = |json: &'static str| move || async move { Ok(issued(json)) };
         let first = tokens.get(&key, None, answer(r#"{"token":"a"}"#)).await;

@@ -55,6 +55,7 @@ fn routes() -> Vec<Failure> {
         Failure::BadContentRange("content range \"…\" is invalid".to_owned()),
         Failure::BodyBroken,
         Failure::Busy,
+        Failure::Loop,
         Failure::RangeOutside { size: 1024 },
     ]
 }
@@ -142,6 +143,11 @@ fn mirrors() -> Vec<Failure> {
         upstream(UpstreamError::Protocol {
             reason: "an HTML page".to_owned(),
         }),
+        upstream(UpstreamError::Loop),
+        upstream(UpstreamError::Busy {
+            retry_after_secs: 1,
+        }),
+        upstream(UpstreamError::NoSpare),
     ]
 }
 

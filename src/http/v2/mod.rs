@@ -11,4 +11,4 @@ mod referrers;
 mod router;
 mod uploads;
 
-pub(super) use router::answer;
+pub(super) use router::{Sender, answer};

@@ -13,7 +13,15 @@ use crate::http::error::Failure;
 use crate::http::gate::{self, Admitted};
 use crate::http::respond::{self, Response};
 use crate::http::server::{PeerInfo, RequestBody};
-use crate::registry::Resolved;
+use crate::registry::{Resolved, Via};
+
+/// Who sent a request, and along which way.
+pub(in crate::http) struct Sender {
+    /// The other end of the connection.
+    pub peer: PeerInfo,
+    /// The stations before it.
+    pub via: Via,
+}
 
 /// Answers the request for `path`, which begins with `/`.
 pub(in crate::http) async fn answer(
@@ -21,7 +29,7 @@ pub(in crate::http) async fn answer(
     path: &str,
     parts: Parts,
     body: RequestBody,
-    peer: PeerInfo,
+    sender: Sender,
 ) -> Result<Response, Failure> {
     let query = parts.uri.query();
     let route = match Route::parse(parts.method.as_str(), path, query) {
@@ -34,8 +42,8 @@ pub(in crate::http) async fn answer(
         Err(error) => return Err(Failure::Route(error)),
     };
     let namespace = query.and_then(namespace);
-    let peer = peer.addr.ip();
-    let admitted = gate::admit(context, &route, namespace.as_deref(), peer).await?;
+    let peer = sender.peer.addr.ip();
+    let admitted = gate::admit(context, &route, namespace.as_deref(), peer, &sender.via).await?;
     let Admitted {
         caller,
         at,

@@ -1,17 +1,17 @@
 //! Tokens and credentials.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use url::Url;
 
 use super::server::{Asked, TestServer, answer, answer_with};
-use super::{BASIC, CHALLENGE, client, client_of, get, mirror_of, with_credentials};
-use crate::telemetry::Metrics;
-use crate::upstream::{Client, Error};
+use super::{BASIC, CHALLENGE, client, client_at, client_of, get, mirror_of, with_credentials};
+use crate::clock::Fake;
+use crate::upstream::Error;
 
 fn bearer(realm: &Url) -> String {
     format!("Bearer realm=\"{realm}token\",service=\"s\",scope=\"repository:library/nginx:pull\"")
@@ -67,15 +67,9 @@ async fn one_token_serves_32_concurrent_requests() {
 #[tokio::test]
 async fn an_expired_token_is_replaced_before_it_is_sent() {
     let (server, _) = token_registry().await;
-    let now = Arc::new(Mutex::new(Instant::now()));
-    let clock = Arc::clone(&now);
-    let clock = move || *clock.lock().expect("no test panics while it holds this");
-    let mirror = mirror_of(&[&server.url]);
-    let client =
-        Client::with_now(&mirror, Metrics::new(), Arc::new(clock)).expect("the mirror is sound");
-    let advance = |seconds| {
-        *now.lock().expect("no test panics while it holds this") += Duration::from_secs(seconds);
-    };
+    let clock = Arc::new(Fake::at(0));
+    let client = client_at(&mirror_of(&[&server.url]), &clock);
+    let advance = |seconds| clock.advance(Duration::from_secs(seconds));
     get(&client).await.expect("a first token");
     advance(269);
     get(&client).await.expect("the same token");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::server::{Asked, Reply, TestServer, answer, answer_with};
-use super::{LIMIT, client_of, digest, first_page, get, latest, read, repository};
+use super::{LIMIT, ask, client_of, digest, first_page, get, latest, read, repository};
 use crate::upstream::Error;
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn a_blob_is_resumed_where_it_broke_off() {
     })
     .await;
     let client = client_of(&server);
-    let mut body = client
+    let mut body = ask(&client)
         .get_blob(&repository(), &digest(), 0)
         .await
         .expect("a body");
@@ -25,20 +25,20 @@ async fn a_blob_is_resumed_where_it_broke_off() {
         matches!(broken, Err(Error::Unavailable { .. })),
         "{broken:?}"
     );
-    let rest = client
+    let rest = ask(&client)
         .get_blob(&repository(), &digest(), 5)
         .await
         .expect("the rest");
     assert_eq!((rest.start, rest.total), (5, Some(10)));
     assert_eq!(read(rest).await, Ok(b"56789".to_vec()));
-    let wrong = client.get_blob(&repository(), &digest(), 6).await;
+    let wrong = ask(&client).get_blob(&repository(), &digest(), 6).await;
     assert!(matches!(wrong, Err(Error::Protocol { .. })), "{wrong:?}");
 }
 
 #[tokio::test]
 async fn an_upstream_that_ignores_ranges_starts_at_zero() {
     let server = TestServer::start(|_| answer(200, "0123456789")).await;
-    let body = client_of(&server)
+    let body = ask(&client_of(&server))
         .get_blob(&repository(), &digest(), 5)
         .await;
     let body = body.expect("a body");
@@ -49,7 +49,7 @@ async fn an_upstream_that_ignores_ranges_starts_at_zero() {
 async fn a_range_nobody_asked_for_is_refused() {
     let range = |_: &Asked| answer_with(206, "content-range", "bytes 2-3/4".to_owned(), "ob");
     let server = TestServer::start(range).await;
-    let result = client_of(&server)
+    let result = ask(&client_of(&server))
         .get_blob(&repository(), &digest(), 0)
         .await;
     assert!(matches!(result, Err(Error::Protocol { .. })), "{result:?}");
@@ -84,11 +84,11 @@ async fn web_pages_are_no_answers() {
     let client = client_of(&server);
     let is_protocol = |error: Error| matches!(error, Error::Protocol { .. });
     assert!(get(&client).await.is_err_and(is_protocol));
-    let head = client.head_manifest(&repository(), &latest()).await;
+    let head = ask(&client).head_manifest(&repository(), &latest()).await;
     assert!(head.is_err_and(is_protocol));
-    let tags = client.tags(&repository(), &first_page()).await;
+    let tags = ask(&client).tags(&repository(), &first_page()).await;
     assert!(tags.is_err_and(is_protocol));
-    let referrers = client.referrers(&repository(), &digest()).await;
+    let referrers = ask(&client).referrers(&repository(), &digest()).await;
     assert_eq!(referrers.map(|found| found.is_none()), Ok(true));
 }
 
@@ -103,7 +103,7 @@ async fn a_manifests_facts_come_from_its_headers() {
     })
     .await;
     let client = client_of(&server);
-    let head = client
+    let head = ask(&client)
         .head_manifest(&repository(), &latest())
         .await
         .expect("a head");
@@ -111,7 +111,9 @@ async fn a_manifests_facts_come_from_its_headers() {
     assert_eq!(head.size, Some(8));
     let kind = Some("application/vnd.oci.image.index.v1+json".to_owned());
     assert_eq!(head.media_type, kind);
-    let fetched = client.get_manifest(&repository(), &latest(), LIMIT).await;
+    let fetched = ask(&client)
+        .get_manifest(&repository(), &latest(), LIMIT)
+        .await;
     let fetched = fetched.expect("a manifest");
     assert_eq!((fetched.digest, fetched.media_type), (Some(digest()), kind));
     let target = "/v2/library/nginx/manifests/latest";
@@ -124,18 +126,18 @@ async fn a_manifests_facts_come_from_its_headers() {
 #[tokio::test]
 async fn a_head_that_tells_nothing_is_no_error() {
     let silent = TestServer::start(|_| answer(200, "")).await;
-    let head = client_of(&silent)
+    let head = ask(&client_of(&silent))
         .head_manifest(&repository(), &latest())
         .await;
     assert_eq!(head.map(|head| head.digest), Ok(None));
     let refusing = TestServer::start(|_| answer(405, "")).await;
-    let head = client_of(&refusing)
+    let head = ask(&client_of(&refusing))
         .head_manifest(&repository(), &latest())
         .await;
     assert_eq!(head.map(|head| head.digest), Ok(None));
     let wrong = |_: &Asked| answer_with(200, "docker-content-digest", "sha256:x".to_owned(), "");
     let lying = TestServer::start(wrong).await;
-    let head = client_of(&lying)
+    let head = ask(&client_of(&lying))
         .head_manifest(&repository(), &latest())
         .await;
     assert!(matches!(head, Err(Error::Protocol { .. })), "{head:?}");
@@ -144,7 +146,9 @@ async fn a_head_that_tells_nothing_is_no_error() {
 #[tokio::test]
 async fn a_blobs_size_is_known_from_its_head() {
     let server = TestServer::start(|_| answer(200, "0123")).await;
-    let head = client_of(&server).head_blob(&repository(), &digest()).await;
+    let head = ask(&client_of(&server))
+        .head_blob(&repository(), &digest())
+        .await;
     assert_eq!(head.map(|head| head.size), Ok(Some(4)));
     let expected = format!("HEAD /v2/library/nginx/blobs/{}", digest());
     assert_eq!(server.targets(), [expected]);

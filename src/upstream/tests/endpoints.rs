@@ -1,16 +1,18 @@
 //! Endpoints in order, and upstreams in trouble.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use url::Url;
 
-use crate::config::Login;
+use crate::clock::Fake;
+use crate::config::{Login, Mirror};
 use crate::telemetry::Metrics;
 
 use super::server::{ClosedPort, Reply, TestServer, answer, answer_with};
 use super::{client, get, mirror_of, with_credentials};
-use crate::upstream::{BuildError, Client, Error};
+use crate::upstream::{BuildError, Client, Error, InstanceId};
 
 #[tokio::test]
 async fn the_next_endpoint_is_asked_after_trouble_only() {
@@ -74,15 +76,19 @@ async fn reasons_name_no_host() {
 async fn a_client_is_made_with_every_upstream_down_but_not_of_nonsense() {
     let url = Url::parse("https://registry.invalid").expect("a URL because it is written so");
     assert_eq!(client(&mirror_of(&[&url])).name(), "registry.example");
-    let nowhere = Client::new(&mirror_of(&[]), Metrics::new());
+    let made = |mirror: &Mirror| {
+        let clock = Arc::new(Fake::at(0));
+        Client::new(mirror, Metrics::new(), clock, &InstanceId::new())
+    };
+    let nowhere = made(&mirror_of(&[]));
     assert!(matches!(nowhere, Err(BuildError::NoEndpoint { .. })));
     let ftp = Url::parse("ftp://a").expect("a URL because it is written so");
-    let wrong = Client::new(&mirror_of(&[&url, &ftp]), Metrics::new());
+    let wrong = made(&mirror_of(&[&url, &ftp]));
     assert!(matches!(wrong, Err(BuildError::Url { position: 1, .. })));
     let mut colon = with_credentials(mirror_of(&[&url]));
     if let Some(Login::Password(credentials)) = &mut colon.login {
         "a:b".clone_into(&mut credentials.username);
     }
-    let wrong = Client::new(&colon, Metrics::new());
+    let wrong = made(&colon);
     assert!(matches!(wrong, Err(BuildError::Credentials { .. })));
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use oci::{Algorithm, Digest, Page};
 
 use super::server::{Reply, TestServer, answer, answer_with};
-use super::{client, client_of, digest, first_page, mirror_of, repository};
+use super::{ask, client, client_of, digest, first_page, mirror_of, repository};
 use crate::upstream::Error;
 
 #[tokio::test]
@@ -19,7 +19,9 @@ async fn a_path_of_the_endpoint_goes_before_the_repository_name() {
             n: Some(2),
             last: Some("a".to_owned()),
         };
-        let tags = client(&mirror_of(&[&url])).tags(&repository(), &page).await;
+        let tags = ask(&client(&mirror_of(&[&url])))
+            .tags(&repository(), &page)
+            .await;
         tags.expect("a list of tags");
     }
     let targets = server.targets();
@@ -40,7 +42,7 @@ async fn a_page_of_tags_tells_how_to_ask_for_the_next() {
     })
     .await;
     let client = client_of(&server);
-    let page = client
+    let page = ask(&client)
         .tags(&repository(), &first_page())
         .await
         .expect("a page");
@@ -50,7 +52,10 @@ async fn a_page_of_tags_tells_how_to_ask_for_the_next() {
         n: None,
         last: page.next_last,
     };
-    let page = client.tags(&repository(), &next).await.expect("a page");
+    let page = ask(&client)
+        .tags(&repository(), &next)
+        .await
+        .expect("a page");
     assert_eq!(page.next_last, None);
 }
 
@@ -70,7 +75,9 @@ async fn referrers_are_collected_over_pages_of_the_same_origin() {
         Some(_) => answer(200, &index_of(2)),
     })
     .await;
-    let found = client_of(&server).referrers(&repository(), &digest()).await;
+    let found = ask(&client_of(&server))
+        .referrers(&repository(), &digest())
+        .await;
     let found = found.expect("an answer").expect("referrers");
     let sizes: Vec<u64> = found.iter().map(|descriptor| descriptor.size).collect();
     assert_eq!(sizes, [1, 2]);
@@ -82,7 +89,9 @@ async fn endless_pages_of_referrers_end() {
     let server =
         TestServer::start(|_| answer_with(200, "link", "<?a>; rel=next".to_owned(), &index_of(1)))
             .await;
-    let result = client_of(&server).referrers(&repository(), &digest()).await;
+    let result = ask(&client_of(&server))
+        .referrers(&repository(), &digest())
+        .await;
     assert!(matches!(result, Err(Error::Protocol { .. })), "{result:?}");
     assert_eq!(server.asked().len(), 101);
 }
@@ -91,11 +100,15 @@ async fn endless_pages_of_referrers_end() {
 async fn an_upstream_without_referrers_api_is_no_error() {
     for status in [404, 405] {
         let server = TestServer::start(move |_| answer(status, "")).await;
-        let result = client_of(&server).referrers(&repository(), &digest()).await;
+        let result = ask(&client_of(&server))
+            .referrers(&repository(), &digest())
+            .await;
         assert_eq!(result.map(|found| found.is_none()), Ok(true), "{status}");
     }
     let server = TestServer::start(|_| answer(500, "")).await;
-    let result = client_of(&server).referrers(&repository(), &digest()).await;
+    let result = ask(&client_of(&server))
+        .referrers(&repository(), &digest())
+        .await;
     assert!(
         matches!(result, Err(Error::Unavailable { .. })),
         "{result:?}"

@@ -7,6 +7,7 @@ mod lists;
 mod redirects;
 mod server;
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use oci::{Algorithm, Digest, Page, Reference, RepositoryName};
 use url::Url;
 
 use self::server::TestServer;
+use crate::clock::Fake;
 use crate::config::{Credentials, Login, Mirror, Secret};
 use crate::telemetry::Metrics;
-use crate::upstream::{BlobBody, Client, Error};
+use crate::upstream::{Asking, BlobBody, Client, Error, InstanceId, Via};
 
 const LIMIT: u64 = 1024;
 
@@ -42,7 +44,18 @@ fn with_credentials(mut mirror: Mirror) -> Mirror {
 const BASIC: &str = "Basic YWxhZGRpbjpvcGVuc2VzYW1l";
 
 fn client(mirror: &Mirror) -> Client {
-    Client::new(mirror, Metrics::new()).expect("a client because the mirror is sound")
+    client_at(mirror, &Arc::new(Fake::at(0)))
+}
+
+fn client_at(mirror: &Mirror, clock: &Arc<Fake>) -> Client {
+    let clock = Arc::clone(clock);
+    let client = Client::new(mirror, Metrics::new(), clock, &InstanceId::new());
+    client.expect("a client because the mirror is sound")
+}
+
+fn ask(client: &Client) -> Asking<'_> {
+    static NOWHERE: LazyLock<Via> = LazyLock::new(Via::none);
+    client.on_behalf_of(&NOWHERE)
 }
 
 fn client_of(server: &TestServer) -> Client {
@@ -62,7 +75,9 @@ fn digest() -> Digest {
 }
 
 async fn get(client: &Client) -> Result<Bytes, Error> {
-    let fetched = client.get_manifest(&repository(), &latest(), LIMIT).await;
+    let fetched = ask(&client)
+        .get_manifest(&repository(), &latest(), LIMIT)
+        .await;
     fetched.map(|manifest| manifest.bytes)
 }
 

@@ -8,7 +8,8 @@ use url::Url;
 
 use super::server::{Asked, TestServer, answer, answer_with};
 use super::{
-    BASIC, CHALLENGE, client, client_of, digest, get, mirror_of, read, repository, with_credentials,
+    BASIC, CHALLENGE, ask, client, client_of, digest, get, mirror_of, read, repository,
+    with_credentials,
 };
 use crate::telemetry::{Kind, Metrics};
 use crate::upstream::Error;
@@ -31,7 +32,7 @@ async fn authorization_does_not_follow_a_redirect_to_another_origin() {
     })
     .await;
     let client = client(&with_credentials(mirror_of(&[&registry.url])));
-    let body = client.get_blob(&repository(), &digest(), 7).await;
+    let body = ask(&client).get_blob(&repository(), &digest(), 7).await;
     // The storage ignores the range; what counts here is what it was sent.
     assert_eq!(read(body.expect("a blob")).await, Ok(b"blob".to_vec()));
     let asked = storage.asked();
@@ -157,6 +158,6 @@ async fn an_endpoint_may_lead_to_where_it_answered_from() {
         .set_host(Some("localhost"))
         .expect("a host because it is written so");
     let client = client(&mirror_of(&[&by_name]));
-    let body = client.get_blob(&repository(), &digest(), 0).await;
+    let body = ask(&client).get_blob(&repository(), &digest(), 0).await;
     assert_eq!(read(body.expect("a blob")).await, Ok(b"blob".to_vec()));
 }
