@@ -106,16 +106,23 @@ impl Follower {
     /// # Errors
     /// As [`Follower::settled`].
     pub async fn sure_size(&mut self) -> Result<u64, Error> {
-        self.wait(|phase| match phase {
-            Phase::Asking | Phase::Failed(_) => None,
-            Phase::Arriving { length, .. } => {
-                length.total.filter(|_| length.is_confirmed).map(Some)
-            }
-            Phase::Passing(passing) => Some(passing.length.total),
-            Phase::Whole { size, .. } => Some(Some(*size)),
-        })
-        .await?
-        .ok_or(Error::Content(content::Error::StorageFull))
+        let told = self
+            .wait(|phase| match phase {
+                Phase::Asking | Phase::Failed(_) => None,
+                Phase::Arriving { length, .. } => {
+                    length.total.filter(|_| length.is_confirmed).map(Some)
+                }
+                Phase::Passing(passing) => Some(passing.length.total),
+                Phase::Whole { size, .. } => Some(Some(*size)),
+            })
+            .await;
+        let size = told.and_then(|told| told.ok_or(Error::Content(content::Error::StorageFull)));
+        if size.is_err()
+            && let Some(tally) = self.tally.take()
+        {
+            tally.failed();
+        }
+        size
     }
 
     /// Waits until `reached` tells something of the phase, or the fetch has failed.
