@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
+use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
 use crate::mirror::Mirror;
@@ -32,6 +32,8 @@ pub struct Options {
 /// A running server.
 pub struct Running {
     server: Server,
+    content: Arc<Content>,
+    background: Background,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -59,20 +61,19 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         let root = config.storage.rootdirectory.display();
         format!("cannot use rootdirectory {root}")
     })?;
+    let metrics = Metrics::new();
     let content = Arc::new(Content::new(
         Arc::new(store),
         metadata.clone(),
         state.reserve(),
-        content::Settings {
-            lease: config.gc.lease,
-        },
+        content_settings(&config),
+        metrics.clone(),
     ));
     let dropped = content.drop_orphans().await?;
     if dropped > 0 {
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
     }
     let manifest_limit = config.http.limits.manifestsize;
-    let metrics = Metrics::new();
     let instance = InstanceId::new();
     let mirror = Mirror::new(
         &config.mirrors,
@@ -89,7 +90,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         validation_disabled: config.validation.disabled,
         lease: config.gc.lease,
     };
-    let registry = Registry::new(content, Arc::new(mirror), rules);
+    let registry = Registry::new(Arc::clone(&content), Arc::new(mirror), rules);
     let listeners = match options.listener {
         Some(listener) => vec![listener],
         None => bind(&config.http.addr)
@@ -105,6 +106,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     });
     Ok(Running {
         server: Server::start(listeners, handler, Limits::default())?,
+        background: Background::start(&content),
+        content,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -121,6 +124,21 @@ fn raise_open_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+fn content_settings(config: &Config) -> content::Settings {
+    let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
+    content::Settings {
+        lease: config.gc.lease,
+        root: config.storage.rootdirectory.clone(),
+        cache: config.cache.clone(),
+        lifetimes: config
+            .mirrors
+            .upstreams
+            .iter()
+            .filter_map(lifetime)
+            .collect(),
     }
 }
 
@@ -151,10 +169,16 @@ impl Running {
         self.server.addresses()[0]
     }
 
+    /// Returns the content room, for what runs beside requests.
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
         let cut = self.server.drain(self.drain).await;
+        self.background.stop().await;
         self.metadata.close().await;
         cut
     }

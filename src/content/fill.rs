@@ -11,6 +11,7 @@ use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
 
 use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
+use super::in_use::Hold;
 use super::ingest::{Checkpoint, Ingest};
 use super::mirrored::BY;
 use super::open::ByteStream;
@@ -24,6 +25,8 @@ pub struct Fill {
     repository: RepositoryName,
     digest: Digest,
     ingest: Ingest,
+    /// Kept until the blob's row is there, so that no reclaim comes in between.
+    _hold: Arc<Hold>,
 }
 
 /// The bytes of a fill that have arrived so far.
@@ -31,11 +34,16 @@ pub struct Fill {
 pub struct GrowingFile {
     file: Arc<File>,
     buffers: Arc<Buffers>,
+    _hold: Arc<Hold>,
 }
 
 impl GrowingFile {
-    pub(super) fn new(file: Arc<File>, buffers: Arc<Buffers>) -> Self {
-        Self { file, buffers }
+    pub(super) fn new(file: Arc<File>, buffers: Arc<Buffers>, hold: Arc<Hold>) -> Self {
+        Self {
+            file,
+            buffers,
+            _hold: hold,
+        }
     }
 
     /// Reads at most 256 KiB of the bytes from `offset` up to `end`, all of which must have arrived.
@@ -142,13 +150,15 @@ impl Content {
                 return Err(error);
             }
         };
+        let hold = Arc::new(self.in_use.hold(digest).await);
         let fill = Fill {
             id,
             repository: repository.clone(),
             digest: *digest,
             ingest: Ingest::new(appender, Hasher::new(algorithm), 0, Some(on_written)),
+            _hold: Arc::clone(&hold),
         };
-        let growing = GrowingFile::new(Arc::new(file), Arc::clone(&self.buffers));
+        let growing = GrowingFile::new(Arc::new(file), Arc::clone(&self.buffers), hold);
         Ok((fill, growing))
     }
 
@@ -172,8 +182,13 @@ impl Content {
             }
             Err(error) => Err(error),
         };
-        if !matches!(outcome, Ok(Filled::Stored { .. })) {
-            self.forget_fill(&fill.id).await;
+        match outcome {
+            Ok(Filled::Stored { .. }) => self.notice_growth(),
+            Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
+                self.forget_fill(&fill.id).await;
+                self.rooms.wanted.notify_one();
+            }
+            Err(_) => self.forget_fill(&fill.id).await,
         }
         outcome
     }
@@ -210,6 +225,8 @@ impl Content {
     /// Drops a fill that will not be completed.
     pub async fn abandon_fill(&self, fill: Fill) {
         self.forget_fill(&fill.id).await;
+        // It may be that the disk is full; then this asks for room.
+        self.has_room_for(None);
     }
 
     async fn forget_fill(&self, id: &UploadId) {

@@ -2,6 +2,7 @@
 //! digest is never stored, and one there is no room for is passed through.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use oci::Digest;
 
@@ -165,12 +166,12 @@ impl Filling {
             return Ok(());
         }
         let stated = content.stated_size(repository, digest).await?;
-        let is_full = self.no_room.is_recent() || !content.has_room_for(stated);
+        let is_full = self.no_room.is_recent();
         let wanted = Wanted {
             target: target.clone(),
             digest: *digest,
             end: None,
-            patience: if is_full {
+            patience: if is_full || !content.has_room_for(stated) {
                 Patience::AtOnce
             } else {
                 Patience::Waits
@@ -179,24 +180,40 @@ impl Filling {
         let body = wanted.ask(0).await;
         let body = body.map_err(|error| trouble(target, error))?;
         let length = Length::new(target, digest, stated, body.total)?;
-        if is_full || !content.has_room_for(length.limit) {
-            self.no_room
-                .tell(&target.remote.label, std::time::Instant::now());
+        let room = if is_full {
+            None
+        } else {
+            content.take_room(length.limit).await
+        };
+        let Some(room) = room else {
+            self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
-        }
-        let teller = lead.clone();
-        let on_written = Arc::new(move |written| teller.written(written));
+        };
+        let room = Arc::new(room);
+        let (teller, taken) = (lead.clone(), Arc::clone(&room));
+        let on_written = Arc::new(move |written| {
+            taken.written(written);
+            teller.written(written);
+        });
         let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
             Ok(begun) => begun,
             Err(content::Error::StorageFull) => {
-                self.no_room.met(&target.remote.label);
+                self.meet_full_disk();
                 return pass(lead, length, Some(body), None);
             }
             Err(error) => return Err(error.into()),
         };
         lead.arriving(length, file.clone());
         let download = Download::new(wanted, body, 0, length)?;
-        self.fill(lead, fill, file, download, length).await
+        let filled = self.fill(lead, fill, file, download, length).await;
+        drop(room);
+        filled
+    }
+
+    /// Remembers for a moment that the disk is full, and has room made.
+    fn meet_full_disk(&self) {
+        self.no_room.met(&self.target.remote.label);
+        self.content.has_room_for(None);
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.
@@ -218,7 +235,7 @@ impl Filling {
                     return Ok(());
                 }
                 Ok(Filled::NotKept { size }) => {
-                    self.no_room.met(&target.remote.label);
+                    self.meet_full_disk();
                     lead.whole(size, file);
                     return Ok(());
                 }
@@ -235,7 +252,7 @@ impl Filling {
             }
         };
         if let Error::Content(content::Error::StorageFull) = error {
-            self.no_room.met(&target.remote.label);
+            self.meet_full_disk();
             return pass(lead, length, None, Some(file));
         }
         tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");

@@ -9,7 +9,7 @@ use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
 use super::service::Registry;
 use crate::auth::Caller;
-use crate::content::{self, ByteStream, StoredBlob};
+use crate::content::{self, ByteStream, PullFact, StoredBlob};
 use crate::mirror::{self, BlobFound, CacheState, Follower, Saved, Target};
 
 /// A blob to answer with.
@@ -118,6 +118,13 @@ pub async fn pull_blob(
             .ok_or_else(|| unknown(at, digest));
     };
     let found = registry.mirror.blob(target, digest).await;
+    if found.is_ok() {
+        registry.content.note_pull(PullFact {
+            repository: target.repository.clone(),
+            digest: *digest,
+            tag: None,
+        });
+    }
     match found.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)))? {
         BlobFound::Stored { blob, saved } => Ok(BlobAnswer::stored(blob, Some(saved))),
         BlobFound::Arriving { follower, total } => Ok(BlobAnswer {

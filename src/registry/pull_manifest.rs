@@ -10,7 +10,7 @@ use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
 use super::service::Registry;
 use crate::auth::Caller;
-use crate::content;
+use crate::content::{self, PullFact};
 use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Target, UpstreamError};
 use crate::policy::negotiation::Accepted;
 
@@ -59,6 +59,9 @@ pub async fn pull_manifest(
         accepted,
     } = request;
     let answer = one_manifest(registry, caller, at, reference, wanted).await?;
+    if wanted == ManifestWanted::Bytes {
+        note_pull(registry, at, answer.digest, Some(reference));
+    }
     let by_tag = matches!(reference, Reference::Tag(_));
     let mismatch = accepted.names_others_only(&answer.media_type);
     if !by_tag || !mismatch || !media_type::is_index(&answer.media_type) {
@@ -82,14 +85,32 @@ pub async fn pull_manifest(
     let child = Reference::Digest(child.digest);
     match one_manifest(registry, caller, at, &child, wanted).await {
         // How fresh the tag is decides how fresh the answer is.
-        Ok(found) => Ok(ManifestAnswer {
-            cache: answer.cache,
-            age: answer.age,
-            ..found
-        }),
+        Ok(found) => {
+            if wanted == ManifestWanted::Bytes {
+                note_pull(registry, at, found.digest, None);
+            }
+            Ok(ManifestAnswer {
+                cache: answer.cache,
+                age: answer.age,
+                ..found
+            })
+        }
         Err(Error::ManifestUnknown { .. }) => Ok(answer),
         Err(error) => Err(error),
     }
+}
+
+/// Notes that a client got the manifest, for what is evicted last.
+fn note_pull(registry: &Registry, at: &Resolved, digest: Digest, reference: Option<&Reference>) {
+    let tag = match reference {
+        Some(Reference::Tag(tag)) => Some(tag.clone()),
+        Some(Reference::Digest(_)) | None => None,
+    };
+    registry.content.note_pull(PullFact {
+        repository: at.repository.clone(),
+        digest,
+        tag,
+    });
 }
 
 async fn one_manifest(

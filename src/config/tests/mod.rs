@@ -1,6 +1,10 @@
 //! Whole configurations: from file and variables to typed values and messages.
 
+mod bounds;
 mod files;
+mod listeners;
 mod load;
+mod logins;
+mod mirror_settings;
 mod upstreams;
 mod variables;

@@ -68,7 +68,7 @@ pub(crate) const ROOMS: [Room; 16] = [
     },
     Room {
         name: "content",
-        may_use: &["metadata", "blobstore"],
+        may_use: &["policy", "metadata", "blobstore"],
         never: BASEMENT,
     },
     Room {
