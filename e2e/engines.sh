@@ -49,7 +49,7 @@ start_dockerd() {
   export DOCKER_CONFIG=$HERE/client DOCKER_HOST=unix://$HERE/docker.sock
   # A machine without an init system may have no control groups mounted, and the daemon does not start without.
   mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  mkdir -p "$HERE/client"
+  mkdir -p "$HERE/client" && echo '{}' >"$HERE/client/config.json" # podman and skopeo read it too
   "$SEAWALL" client-config docker --config "$HERE/seawall.yml" 2>/dev/null | jq '. + {"max-download-attempts": 1}' >"$HERE/daemon.json"
   dockerd --config-file "$HERE/daemon.json" --host "$DOCKER_HOST" --data-root "$HERE/docker" --exec-root "$HERE/exec" \
     --pidfile "$HERE/dockerd.pid" --storage-driver=vfs --iptables=false --ip6tables=false --bridge=none >>"$HERE/dockerd.log" 2>&1 </dev/null &

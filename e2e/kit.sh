@@ -85,13 +85,13 @@ clean_up() {
   [ -n "${E2E_KEEP:-}" ] || rm -rf --one-file-system "$HERE"
 }
 
-# start_registry NAME ADDRESS FOLDER [YAML] starts Debian's docker-registry on a folder it only reads; YAML is added to its
-# configuration. PID is its process; NAME.log below $HERE tells every request in the combined log format.
+# start_registry NAME ADDRESS FOLDER [YAML] starts Debian's docker-registry on a folder it only reads (unless READONLY is
+# false); YAML is added to its configuration. PID is its process; NAME.log below $HERE tells every request, as web servers do.
 start_registry() {
   cat >"$HERE/$1.yml" <<YAML
 version: 0.1
 log: {level: warn}
-storage: {filesystem: {rootdirectory: $3}, maintenance: {readonly: {enabled: true}}}
+storage: {filesystem: {rootdirectory: $3}, maintenance: {readonly: {enabled: ${READONLY:-true}}}}
 http: {addr: $2}
 ${4:-}
 YAML
