@@ -217,8 +217,7 @@ impl Filling {
             None => None,
         };
         let Some(room) = room else {
-            self.no_room
-                .tell(&target.remote.label, std::time::Instant::now());
+            self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
         };
         let teller = lead.clone();
