@@ -2,6 +2,7 @@
 //! digest is never stored, and one there is no room for is passed through.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use oci::Digest;
 
@@ -219,8 +220,7 @@ impl Filling {
             None => None,
         };
         let Some(room) = room else {
-            self.no_room
-                .tell(&target.remote.label, std::time::Instant::now());
+            self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
         };
         let teller = lead.clone();
@@ -233,7 +233,7 @@ impl Filling {
         let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
             Ok(begun) => begun,
             Err(content::Error::StorageFull) => {
-                self.no_room.met(&target.remote.label);
+                self.meet_full_disk();
                 return pass(lead, length, Some(body), None);
             }
             Err(error) => return Err(error.into()),
@@ -252,6 +252,12 @@ impl Filling {
             return None;
         }
         self.content.take_room(bytes).await
+    }
+
+    /// Remembers for a moment that the disk is full, and has room made.
+    fn meet_full_disk(&self) {
+        self.no_room.met(&self.target.remote.label);
+        self.content.has_room_for(None);
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.
@@ -273,7 +279,7 @@ impl Filling {
                     return Ok(());
                 }
                 Ok(Filled::NotKept { size }) => {
-                    self.no_room.met(&target.remote.label);
+                    self.meet_full_disk();
                     lead.whole(size, file);
                     return Ok(());
                 }
@@ -290,7 +296,7 @@ impl Filling {
             }
         };
         if let Error::Content(content::Error::StorageFull) = error {
-            self.no_room.met(&target.remote.label);
+            self.meet_full_disk();
             return pass(lead, length, None, Some(file));
         }
         tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");
