@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata::{RepositoryKind, UploadPurpose};
-use oci::{Digest, Hasher, RepositoryName, UploadId};
+use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
 
 use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
@@ -57,6 +57,42 @@ impl GrowingFile {
             .await
             .map_err(std::io::Error::other)?
     }
+
+    /// Returns the hash over the first `end` bytes, all of which must have arrived; also after the fill was
+    /// given up.
+    ///
+    /// # Errors
+    /// As [`GrowingFile::read_at`].
+    pub async fn hash(&self, algorithm: Algorithm, end: u64) -> std::io::Result<Hasher> {
+        let (file, buffers) = (Arc::clone(&self.file), Arc::clone(&self.buffers));
+        tokio::task::spawn_blocking(move || {
+            let mut hasher = Hasher::new(algorithm);
+            while hasher.hashed() < end {
+                let left = end - hasher.hashed();
+                let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+                let bytes = buffers.read(&file, hasher.hashed(), length)?;
+                hasher.update(&bytes);
+            }
+            Ok(hasher)
+        })
+        .await
+        .map_err(std::io::Error::other)?
+    }
+}
+
+/// What became of a fill whose bytes have their digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// It is stored.
+    Stored {
+        /// In bytes.
+        size: u64,
+    },
+    /// There was no room to keep it. Who holds its [`GrowingFile`] can read all of it.
+    NotKept {
+        /// In bytes.
+        size: u64,
+    },
 }
 
 /// A fill whose bytes have all arrived.
@@ -129,8 +165,9 @@ impl Content {
     /// Verifies, publishes and records the fill as content of its mirrored repository.
     ///
     /// # Errors
-    /// [`Error::DigestMismatch`]: nothing is stored. Storage errors.
-    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<u64, Error> {
+    /// [`Error::DigestMismatch`]: nothing is stored. Storage errors; [`Error::StorageFull`] when not even
+    /// the bytes could be written.
+    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<Filled, Error> {
         let outcome = match fill.ingest.flush().await {
             Ok(checkpoint) => {
                 // The store publishes only what nobody writes to any more.
@@ -146,16 +183,17 @@ impl Content {
             Err(error) => Err(error),
         };
         match &outcome {
-            Ok(_) => self.notice_growth(),
+            Ok(Filled::Stored { .. }) => self.notice_growth(),
+            Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
+                self.forget_fill(&fill.id).await;
+                self.rooms.wanted.notify_one();
+            }
             Err(_) => self.forget_fill(&fill.id).await,
-        }
-        if matches!(outcome, Err(Error::StorageFull)) {
-            self.rooms.wanted.notify_one();
         }
         outcome
     }
 
-    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<u64, Error> {
+    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<Filled, Error> {
         let checkpoint = whole.checkpoint;
         let actual = checkpoint.hasher.clone().finish();
         if actual != *whole.digest {
@@ -164,18 +202,24 @@ impl Content {
                 actual,
             });
         }
-        self.publish(Publication {
-            repository: whole.repository,
-            kind: RepositoryKind::Mirror {
-                upstream: upstream.to_owned(),
-            },
-            id: whole.id,
-            checkpoint: &checkpoint,
-            digest: whole.digest,
-            by: BY,
-        })
-        .await?;
-        Ok(checkpoint.offset)
+        let size = checkpoint.offset;
+        let published = self
+            .publish(Publication {
+                repository: whole.repository,
+                kind: RepositoryKind::Mirror {
+                    upstream: upstream.to_owned(),
+                },
+                id: whole.id,
+                checkpoint: &checkpoint,
+                digest: whole.digest,
+                by: BY,
+            })
+            .await;
+        match published {
+            Ok(()) => Ok(Filled::Stored { size }),
+            Err(Error::StorageFull) => Ok(Filled::NotKept { size }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops a fill that will not be completed.

@@ -24,6 +24,8 @@ pub enum MissReason {
     Untold,
     /// Lists are always asked for.
     List,
+    /// There is no room to keep it.
+    NoRoom,
 }
 
 impl MissReason {
@@ -36,6 +38,7 @@ impl MissReason {
             Self::Moved => "tag due and moved",
             Self::Untold => "tag due and the upstream's HEAD tells no digest",
             Self::List => "a list is always asked for",
+            Self::NoRoom => "no room to keep it",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oci::RepositoryName;
 
+use super::remotes::Target;
 use crate::policy::repositories::Refusal;
 use crate::{content, upstream};
 
@@ -92,4 +93,17 @@ pub struct Trouble {
     pub upstream: String,
     /// What it said.
     pub error: upstream::Error,
+}
+
+/// Returns what the upstream of `target` said.
+pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
+    Error::Upstream(Trouble {
+        upstream: target.remote.settings.name.clone(),
+        error,
+    })
+}
+
+/// Returns that the upstream of `target` gave an answer that cannot be used.
+pub(super) fn protocol(target: &Target, reason: String) -> Error {
+    trouble(target, upstream::Error::Protocol { reason })
 }

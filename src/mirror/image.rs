@@ -9,11 +9,12 @@ use oci::{
     Descriptor, Digest, Glob, ManifestKind, Page, Reference, RepositoryName, Tag, media_type,
 };
 
-use super::blob::{BlobFound, protocol, trouble};
+use super::blob::{protocol, trouble};
 use super::error::Error;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
 use crate::config::Platform;
+use crate::content::MirroredBlob;
 use crate::upstream;
 
 /// Blobs of one image that are fetched at the same time; the rest of the connections are the clients'.
@@ -163,20 +164,14 @@ impl Mirror {
         Err(trouble(target, upstream::Error::Unavailable { reason }))
     }
 
-    async fn fetch_blob(&self, target: &Target, digest: &Digest) -> Result<(), Error> {
-        let stored = self.content.mirrored_blob(&target.repository, digest).await;
-        if stored?.is_some() {
+    async fn fetch_blob(self: &Arc<Self>, target: &Target, digest: &Digest) -> Result<(), Error> {
+        let repository = &target.repository;
+        if let MirroredBlob::Whole(_) = self.content.mirrored_blob(repository, digest).await? {
             return Ok(());
         }
         // Asked here and not by the fetch itself: a client that joins it must not be refused with it.
         self.unless_scarce(target)?;
-        match self.blob(target, digest).await? {
-            BlobFound::Stored(_) => Ok(()),
-            BlobFound::Arriving { mut follower, .. } => match follower.settled().await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.for_follower()),
-            },
-        }
+        self.store_blob(target, digest).await.map(drop)
     }
 }
 

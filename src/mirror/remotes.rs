@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use oci::RepositoryName;
 
+use super::blob::Blobs;
 use super::error::Error;
 use super::flights::Flights;
-use super::inflight::Inflight;
 use super::lists::{ReferrersFound, ReferrersOf, TagsFound, TagsPageOf, ToldReferrers};
 use super::manifest::{ManifestFound, Question};
 use super::missing::Missing;
@@ -57,7 +57,7 @@ pub struct Mirror {
     pub(super) remotes: Vec<Arc<Remote>>,
     default: Option<usize>,
     proxy_only: bool,
-    pub(super) inflight: Inflight,
+    pub(super) blobs: Blobs,
     pub(super) asking: Flights<Question, ManifestFound>,
     pub(super) listing: Flights<TagsPageOf, TagsFound>,
     pub(super) referring: Flights<ReferrersOf, ReferrersFound>,
@@ -102,7 +102,7 @@ impl Mirror {
             remotes,
             proxy_only: config.proxy_only,
             content,
-            inflight: Inflight::default(),
+            blobs: Blobs::default(),
             asking: Flights::default(),
             listing: Flights::default(),
             referring: Flights::default(),
