@@ -4,6 +4,7 @@
     reason = "in a story a failed unwrap is a failed check"
 )]
 
+mod api;
 mod config_cli;
 mod delete;
 mod digests;
@@ -14,6 +15,7 @@ mod faults_upstream;
 mod leases;
 mod limits;
 mod manifests;
+mod metrics;
 mod mirror_blobs;
 mod mirror_followers;
 mod mirror_full_disk;
