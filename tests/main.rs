@@ -15,6 +15,7 @@ mod leases;
 mod limits;
 mod manifests;
 mod mirror_blobs;
+mod mirror_cache;
 mod mirror_lists;
 mod mirror_manifests;
 mod mirror_names;
