@@ -157,6 +157,7 @@ async fn an_upstream_that_always_breaks_breaks_the_connection_and_stores_nothing
     }
     assert!(!is_stored(&server, &blob.digest));
     upstream.heal();
+    server.let_upstreams_rest();
     let reply = server.client().get(&path).await.expect_status(200);
     assert_eq!(reply.body, blob.bytes);
 }
@@ -304,6 +305,7 @@ async fn an_upstream_that_is_dead_at_the_start_is_no_reason_not_to_start() {
     let reply = reply.expect_plain_error();
     assert!(!reply.text().contains(&upstream.url()), "{reply:?}");
     upstream.come_back().await;
+    server.let_upstreams_rest();
     let reply = server.client().get(&path).await.expect_status(200);
     assert_eq!(reply.body, blob.bytes);
 }
@@ -328,6 +330,7 @@ async fn statuses_of_the_upstream_are_passed_on() {
         }
         reply.expect_plain_error();
         upstream.heal();
+        server.clock().advance(Duration::from_secs(17));
     }
 }
 
