@@ -180,10 +180,8 @@ async fn a_good_file_is_called_good() {
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
 }
 
-#[tokio::test]
-async fn every_key_of_this_release_is_taken_without_a_warning() {
-    let (outcome, _) = check(
-        "version: 0.1
+/// A file of all keys; `FILES` stands for a directory of the files it names.
+const EVERY_KEY: &str = "version: 0.1
 log: {level: info, formatter: json, fields: {service: registry}, accesslog: {disabled: true}, reportcaller: true}
 http:
   addr: 127.0.0.1:0
@@ -193,11 +191,12 @@ http:
   draintimeout: 20s
   headers: {X-Content-Type-Options: [nosniff]}
   limits: {manifestsize: 8MiB}
+  debug: {addr: '127.0.0.1:0', prometheus: {enabled: true, path: /metrics}}
 storage:
   filesystem: {rootdirectory: ROOT}
   delete: {enabled: true}
   maintenance: {readonly: {enabled: false}}
-proxy: {remoteurl: https://one.example, username: u, password: p, realms: [https://auth.example]}
+proxy: {remoteurl: https://one.example, username: u, passwordfile: FILES/password, ttl: 24h, realms: [https://auth.example]}
 catalog: {maxentries: 500}
 validation: {disabled: false}
 gc: {lease: 2h}
@@ -205,18 +204,97 @@ mirrors:
   - name: two.example
     endpoints: [https://two.example, https://other.example:5000/two.example]
     username: u
-    password: p
-    freshness: {default: 5m}
-    timeout: {connect: 1s, read: 10s}
+    password: hunter2
+    tls: {ca: FILES/ca.pem, certificate: FILES/ca.pem, key: FILES/key.pem, insecure: false}
+    httpproxy: http://proxy.example:3128
+    allow: ['team/**']
+    deny: ['team/secret*', 'team/hidden']
+    freshness: {default: 5m, tags: {latest: 30s, 'v*': 30d}, background: true, negative: 10s}
+    timeout: {connect: 1s, read: 10s, total: 1h}
+    limits: {connections: 8, bandwidth: 100MB}
+    prefetch: {layers: true, platforms: [linux/amd64, linux/arm/v7]}
     realms: [https://auth.two.example]
     shadow: true
-",
-    )
-    .await;
+  - {name: three.example, dockerconfig: FILES/config.json}
+  - {name: four.example, helper: ecr-login, lifetime: 6h}
+  - {name: five.example, tokenfile: FILES/token}
+cache: {maxsize: 80%, minfree: 5GB, highwatermark: 90%, lowwatermark: 80%, maxage: 90d, pin: ['two.example/team/base:*']}
+warm:
+  - {schedule: '0 3 * * *', images: ['two.example/team/app:v*'], platforms: [linux/amd64]}
+api: {enabled: true, addr: ''}
+";
+
+#[tokio::test]
+async fn every_key_of_this_release_is_taken_without_a_warning() {
+    let home = home();
+    let files = home.path().join("files");
+    fs::create_dir(&files).unwrap();
+    let certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    let key = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
+    for (name, text) in [
+        ("password", "hunter2\n"),
+        ("token", "hunter2\n"),
+        (
+            "config.json",
+            "{\"auths\": {\"three.example\": {\"auth\": \"hunter2\"}}}",
+        ),
+        ("ca.pem", certificate),
+        ("key.pem", key),
+    ] {
+        fs::write(files.join(name), text).unwrap();
+    }
+    let text = EVERY_KEY.replace("FILES", &files.to_string_lossy());
+    let file = config(home.path(), &text);
+    let outcome = run(seawall(home.path()).arg("check-config").arg(&file)).await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     let printed = format!("{}{}", outcome.stdout, outcome.stderr);
     assert!(!printed.to_lowercase().contains("warn"), "{printed}");
     assert!(!printed.contains("no effect"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    for word in [
+        "two.example from https://two.example, https://other.example:5000/two.example as u",
+        "1 pattern allowed; 2 patterns denied",
+        "tags fresh for 5m, latest 30s, v* 30d",
+        "three.example from https://three.example as whoever",
+        "docker-credential-ecr-login",
+        "at most 80% of the disk",
+        "at 0 3 * * * (UTC): two.example/team/app:v* for linux/amd64",
+    ] {
+        assert!(printed.contains(word), "no {word:?} in:\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_keys_name_are_read_before_the_server_starts() {
+    for keys in [
+        "tokenfile: /nonexistent/file",
+        "dockerconfig: /nonexistent/file",
+        "username: u, passwordfile: /nonexistent/file",
+        "tls: {ca: /nonexistent/file}",
+    ] {
+        let text = format!("{PLAIN}mirrors: [{{name: a.example, {keys}}}]\n");
+        let key = keys.split(": /").next().unwrap();
+        let key = key.rsplit([' ', '{']).next().unwrap();
+        expect_refused(&text, &["7", key, "cannot read /nonexistent/file"]).await;
+    }
+}
+
+#[tokio::test]
+async fn two_kinds_of_credentials_are_refused_and_neither_is_printed() {
+    let home = home();
+    let text = format!(
+        "{PLAIN}mirrors: [{{name: a.example, username: u, password: hunter2, helper: ecr-login}}]\n"
+    );
+    let file = config(home.path(), &text);
+    for command in ["check-config", "serve"] {
+        let outcome = run(seawall(home.path()).arg(command).arg(&file)).await;
+        assert_eq!(outcome.code, Some(1), "{command}: {outcome:#?}");
+        for word in ["username", "helper"] {
+            assert!(outcome.stderr.contains(word), "{command}: {outcome:#?}");
+        }
+        let printed = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
 }
 
 #[tokio::test]

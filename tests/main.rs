@@ -4,6 +4,7 @@
     reason = "in a story a failed unwrap is a failed check"
 )]
 
+mod api;
 mod config_cli;
 mod delete;
 mod digests;
@@ -14,10 +15,17 @@ mod faults_upstream;
 mod leases;
 mod limits;
 mod manifests;
+mod metrics;
 mod mirror_blobs;
+mod mirror_cli;
+mod mirror_freshness;
+mod mirror_herd;
 mod mirror_lists;
 mod mirror_manifests;
 mod mirror_names;
+mod mirror_prefetch;
+mod mirror_rules;
+mod mirror_warm;
 mod mount;
 mod pull;
 mod push;

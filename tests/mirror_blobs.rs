@@ -1,5 +1,7 @@
 //! Blobs through a mirror: one fetch however many ask, bytes as they come, nothing unverified finished.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;

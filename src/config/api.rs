@@ -1,7 +1,8 @@
 //! The `api` section and `http.debug`: where the server is managed and watched.
 
+use super::http::listen_address;
 use super::problems::Problems;
-use super::section::Section;
+use super::section::{Section, switch};
 
 /// The management API. The socket in the state directory serves it always.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,43 @@ pub struct Debug {
     pub metrics: Option<String>,
 }
 
+/// Where Distribution shows metrics.
+const METRICS_PATH: &str = "/metrics";
+
 /// Reads the section `api`.
-pub(super) fn read(_root: &Section<'_>, _problems: &mut Problems) -> Api {
-    Api::default()
+pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Api {
+    let section = root.section("api");
+    let defaults = Api::default();
+    Api {
+        enabled: section
+            .parse("enabled", problems, switch)
+            .unwrap_or(defaults.enabled),
+        addr: section.parse("addr", problems, address),
+    }
 }
 
 /// Reads `http.debug`.
-pub(super) fn read_debug(_root: &Section<'_>, _problems: &mut Problems) -> Debug {
-    Debug::default()
+pub(super) fn read_debug(root: &Section<'_>, problems: &mut Problems) -> Debug {
+    let section = root.section("http").section("debug");
+    let prometheus = section.section("prometheus");
+    let enabled = prometheus.switch("enabled", problems);
+    let path = prometheus.parse("path", problems, metrics_path);
+    Debug {
+        addr: section.parse("addr", problems, address),
+        metrics: enabled.then(|| path.unwrap_or_else(|| METRICS_PATH.to_owned())),
+    }
+}
+
+fn address(text: &str) -> Result<String, String> {
+    listen_address(text).map(|()| text.to_owned())
+}
+
+/// Checks a path that requests can name as it stands.
+fn metrics_path(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let plain = text.bytes().all(allowed) && !text.contains("//");
+    if plain && text.starts_with('/') && !text.split('/').any(|part| part == "." || part == "..") {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a plain path like /metrics"))
 }

@@ -58,6 +58,36 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(within(total).ok_or_else(too_long)?))
 }
 
+/// Reads a duration that is not zero.
+///
+/// # Errors
+/// Returns the reason, naming the text.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!("{text:?} leaves no time at all")),
+        time => Ok(time),
+    }
+}
+
+/// Returns a duration as people write it: `1h30m`, `7d`, `0s`. Reads back as the same.
+pub fn duration_text(duration: Duration) -> String {
+    const WRITTEN: &[&str] = &["d", "h", "m", "s", "ms", "us", "ns"];
+    let mut rest = duration.as_nanos();
+    let mut text = String::new();
+    for unit in WRITTEN {
+        let scale = UNITS.iter().find(|(name, _)| name == unit);
+        let scale = scale.map_or(1, |(_, scale)| *scale);
+        if rest >= scale {
+            text.push_str(&format!("{}{unit}", rest / scale));
+            rest %= scale;
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
+}
+
 /// Returns `number` (which may have a fraction) times `scale`, rounded down.
 fn scaled(number: &str, scale: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -87,7 +117,7 @@ fn scaled(number: &str, scale: u128) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_duration;
+    use super::{duration_text, parse_duration};
 
     #[test]
     fn durations_read_as_in_go_and_with_days() {
@@ -127,6 +157,23 @@ mod tests {
         ] {
             let error = parse_duration(text).expect_err(text);
             assert!(error.contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_told_as_it_would_be_written() {
+        for text in [
+            "0s",
+            "30s",
+            "1m",
+            "1h30m",
+            "7d",
+            "1d2h3m4s500ms",
+            "1us1ns",
+            "500ms",
+        ] {
+            let read = parse_duration(text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(duration_text(read), text);
         }
     }
 }

@@ -247,14 +247,14 @@ mod tests {
 
     #[test]
     fn keys_of_later_days_and_keys_without_meaning_warn_once_each() {
-        let text = "http:\n  secret: s3cret\n  debug: {addr: \":5001\"}\nnotifications:\n  endpoints:\n    - url: http://x\n      headers: {A: [b, c]}\nhealth: {}\n";
+        let text = "http:\n  secret: s3cret\n  h2c: {enabled: true}\nnotifications:\n  endpoints:\n    - url: http://x\n      headers: {A: [b, c]}\nhealth: {}\n";
         let (errors, warnings) = report(text, Unknown::Refuse);
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(
             warnings,
             [
                 "c.yml:2: http.secret has no effect",
-                "c.yml:3: http.debug.addr has no effect yet",
+                "c.yml:3: http.h2c.enabled has no effect yet",
                 "c.yml:6: notifications.endpoints[0].url has no effect yet",
                 "c.yml:7: notifications.endpoints[0].headers.A has no effect yet",
             ]
@@ -278,7 +278,7 @@ mod tests {
             ("storage: {s3: {bucket: b, region: r}}", "storage.s3"),
             ("storage: inmemory", "storage.inmemory"),
             ("storage: {inmemory: }", "storage.inmemory"),
-            ("mirrors: [{deny: [a]}]", "mirrors[0].deny"),
+            ("metadata: {url: 'postgres://h/d'}", "metadata.url"),
         ] {
             let (errors, _) = report(text, Unknown::Refuse);
             assert_eq!(errors.len(), 1, "{text}: {errors:?}");

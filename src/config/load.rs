@@ -80,13 +80,14 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
         storage_is_set(&tree, file, &mut problems);
     }
     let built_in_mirrors = file.is_none() && !name_upstreams(environment);
+    let mirrors = mirrors::read(&root, built_in_mirrors, &mut problems);
     let mut config = Config {
         log: log::read(&root, &mut problems),
         http: http::read(&root, built_in_http, &mut problems),
         storage: storage::read(&root, &storage_defaults, &mut problems),
-        mirrors: mirrors::read(&root, built_in_mirrors, &mut problems),
         cache: cache::read(&root, &mut problems),
-        warm: warm::read(&root, &mut problems),
+        warm: warm::read(&root, &mirrors, &mut problems),
+        mirrors,
         api: api::read(&root, &mut problems),
         debug: api::read_debug(&root, &mut problems),
         catalog: catalog::read(&root, &mut problems),

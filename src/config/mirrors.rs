@@ -1,18 +1,17 @@
 //! The `mirrors` list and Distribution's `proxy` section: which registries are mirrored, and how they are asked.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use oci::Glob;
 use url::Url;
 
-use super::duration::parse_duration;
-use super::platform::Platform;
+use super::login::{self, Login};
+use super::mirror_settings::{self, Freshness, MirrorLimits, Prefetch, Timeouts, Tls};
+use super::patterns::{patterns, repository_pattern};
 use super::problems::Problems;
-use super::secret::Secret;
+use super::proxy;
 use super::section::{Field, Section};
-use super::url::{parse_http_url, parse_origin};
+use super::url::{parse_http_url, parse_origin, parse_proxy_url};
 
 /// The registries that are mirrored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,118 +49,13 @@ pub struct Mirror {
     pub limits: MirrorLimits,
     /// What is fetched before anybody asks.
     pub prefetch: Prefetch,
-    /// How long content that nobody asks for is kept (`proxy.ttl`; default: as long as there is room).
+    /// How long content that nobody asks for is kept (`proxy.ttl`; default: 168 h for the mirror of
+    /// `proxy`, and as long as there is room for all others).
     pub ttl: Option<Duration>,
     /// Further origins that may receive the credentials (default none).
     pub realms: Vec<Url>,
     /// Whether a local push may take a name already mirrored from here (default false).
     pub shadow: bool,
-}
-
-/// A user name with its password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user name; never empty.
-    pub username: String,
-    /// The password; may be empty.
-    pub password: Secret,
-}
-
-/// Where a mirror's credentials come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
-    /// `username` with `password`.
-    Password(Credentials),
-    /// `username` with `passwordfile`, read again when the file changes.
-    PasswordFile {
-        /// The user name; never empty.
-        username: String,
-        /// The file; a line end after the password is not part of it.
-        file: PathBuf,
-    },
-    /// `dockerconfig`: a docker `config.json`, with its `auths`, `credHelpers` and `credsStore`; read again when it changes.
-    DockerConfig {
-        /// The file.
-        file: PathBuf,
-    },
-    /// `helper`: a program `docker-credential-<name>` that prints the credentials.
-    Helper {
-        /// The name, without the prefix.
-        name: String,
-        /// How long its answer is used (`lifetime`; default: until the upstream refuses it; 0: ask it for every token).
-        lifetime: Option<Duration>,
-    },
-    /// `tokenfile`: a bearer token, read again when the file changes.
-    TokenFile {
-        /// The file; a line end after the token is not part of it.
-        file: PathBuf,
-    },
-}
-
-impl fmt::Display for Login {
-    /// Says who asks, without a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password(credentials) => f.write_str(&credentials.username),
-            Self::PasswordFile { username, .. } => f.write_str(username),
-            Self::DockerConfig { file } => write!(f, "whoever {} names", file.display()),
-            Self::Helper { name, .. } => write!(f, "whoever docker-credential-{name} names"),
-            Self::TokenFile { file } => write!(f, "the bearer of {}", file.display()),
-        }
-    }
-}
-
-/// TLS towards an upstream (`tls`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// A file of PEM certificates that are trusted beside the system's (`tls.ca`).
-    pub ca: Option<PathBuf>,
-    /// The client certificate and its key, PEM files (`tls.certificate`, `tls.key`).
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whether any certificate is believed (`tls.insecure`; default false).
-    pub insecure: bool,
-}
-
-/// How long answers about tags count as fresh.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Freshness {
-    /// For every tag (`freshness.default`; default one minute).
-    pub default: Duration,
-    /// By tag pattern, the longest pattern first (`freshness.tags`; default none).
-    pub tags: Vec<(Glob, Duration)>,
-    /// Whether a tag that is due is served at once and checked afterwards (`freshness.background`; default false).
-    pub background: bool,
-    /// How long a 404 of the upstream is believed (`freshness.negative`; default 30 s).
-    pub negative: Duration,
-}
-
-/// How much is asked of an upstream at once (`limits`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MirrorLimits {
-    /// Requests, bodies included (`limits.connections`; default 32).
-    pub connections: usize,
-    /// Bytes per second of all bodies together (`limits.bandwidth`; default 0: no limit).
-    pub bandwidth: u64,
-}
-
-/// What is fetched before anybody asks (`prefetch`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prefetch {
-    /// Whether config and layers follow a manifest GET at once (`prefetch.layers`; default false).
-    pub layers: bool,
-    /// Platforms whose manifests and layers follow an index (`prefetch.platforms`, as `linux/amd64`; default none).
-    pub platforms: Vec<Platform>,
-}
-
-/// How long an upstream may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To accept a connection (`timeout.connect`; default 5 s).
-    pub connect: Duration,
-    /// Between two reads (`timeout.read`; default 30 s).
-    pub read: Duration,
-    /// For a whole answer, body included (`timeout.total`; default 0: no limit).
-    pub total: Option<Duration>,
 }
 
 impl Mirrors {
@@ -217,21 +111,9 @@ impl Mirror {
             httpproxy: None,
             allow: Vec::new(),
             deny: Vec::new(),
-            freshness: Freshness {
-                default: Duration::from_secs(60),
-                tags: Vec::new(),
-                background: false,
-                negative: Duration::from_secs(30),
-            },
-            timeout: Timeouts {
-                connect: Duration::from_secs(5),
-                read: Duration::from_secs(30),
-                total: None,
-            },
-            limits: MirrorLimits {
-                connections: 32,
-                bandwidth: 0,
-            },
+            freshness: Freshness::default(),
+            timeout: Timeouts::default(),
+            limits: MirrorLimits::default(),
             prefetch: Prefetch::default(),
             ttl: None,
             realms: Vec::new(),
@@ -241,7 +123,7 @@ impl Mirror {
 }
 
 /// The name Docker Hub has, whichever of its hosts is asked.
-const DOCKER_HUB: &str = "docker.io";
+pub(super) const DOCKER_HUB: &str = "docker.io";
 
 /// Reads `mirrors` and `proxy`; `built_in` says whether the built-in mirrors stand where neither is set.
 pub(super) fn read(root: &Section<'_>, built_in: bool, problems: &mut Problems) -> Mirrors {
@@ -273,7 +155,7 @@ pub(super) fn read(root: &Section<'_>, built_in: bool, problems: &mut Problems) 
         upstreams.push(mirror);
     }
     let proxy_only = upstreams.is_empty();
-    let Some(proxy) = proxy(&root.section("proxy"), problems) else {
+    let Some(proxy) = proxy::read(&root.section("proxy"), problems) else {
         return Mirrors {
             upstreams,
             proxy_only: false,
@@ -320,57 +202,46 @@ fn mirror(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
     if !set {
         endpoints.extend(usual_endpoint(&name));
     }
-    let defaults = Mirror::new(name, endpoints);
-    let timeouts = section.section("timeout");
+    let patterns_of = |key: &str, problems: &mut Problems| {
+        let fields = section.section(key).values(problems);
+        patterns(&fields, |text| pattern_at(&name, text), problems)
+    };
     Some(Mirror {
         default: section.switch("default", problems),
-        login: credentials(section, problems).map(Login::Password),
-        freshness: Freshness {
-            default: section
-                .section("freshness")
-                .parse("default", problems, parse_duration)
-                .unwrap_or(defaults.freshness.default),
-            ..defaults.freshness
-        },
-        timeout: Timeouts {
-            connect: timeouts
-                .parse("connect", problems, some_time)
-                .unwrap_or(defaults.timeout.connect),
-            read: timeouts
-                .parse("read", problems, some_time)
-                .unwrap_or(defaults.timeout.read),
-            ..defaults.timeout
-        },
-        realms: urls(
-            &section.section("realms").values(problems),
-            parse_origin,
-            problems,
-        ),
+        login: login::of_mirror(section, problems),
+        tls: mirror_settings::tls(section, problems),
+        httpproxy: section.parse("httpproxy", problems, parse_proxy_url),
+        allow: patterns_of("allow", problems),
+        deny: patterns_of("deny", problems),
+        freshness: mirror_settings::freshness(section, problems),
+        timeout: mirror_settings::timeouts(section, problems),
+        limits: mirror_settings::limits(section, problems),
+        prefetch: mirror_settings::prefetch(section, problems),
+        realms: realms(section, problems),
         shadow: section.switch("shadow", problems),
-        ..defaults
+        ..Mirror::new(name, endpoints)
     })
 }
 
-fn proxy(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
-    let credentials = credentials(section, problems);
-    let realms = urls(
+/// Reads the list `realms` of a section.
+pub(super) fn realms(section: &Section<'_>, problems: &mut Problems) -> Vec<Url> {
+    urls(
         &section.section("realms").values(problems),
         parse_origin,
         problems,
-    );
-    let url = section.parse("remoteurl", problems, parse_http_url)?;
-    let host = url.host_str().unwrap_or_default();
-    let name = match url.port() {
-        None if host == DOCKER_HUB || host.ends_with(".docker.io") => DOCKER_HUB.to_owned(),
-        None => host.to_owned(),
-        Some(port) => format!("{host}:{port}"),
-    };
-    Some(Mirror {
-        default: true,
-        login: credentials.map(Login::Password),
-        realms,
-        ..Mirror::new(name, vec![url])
-    })
+    )
+}
+
+/// Reads a pattern over the repositories of a mirror. Names of Docker Hub have two components or more.
+fn pattern_at(mirror: &str, text: &str) -> Result<Glob, String> {
+    let glob = repository_pattern(text)?;
+    if mirror == DOCKER_HUB && !text.contains('/') && !text.contains("**") {
+        let meant = format!("library/{text}");
+        return Err(format!(
+            "{text:?} can fit no repository of Docker Hub; {meant:?} may be meant"
+        ));
+    }
+    Ok(glob)
 }
 
 fn urls(
@@ -382,13 +253,6 @@ fn urls(
         .iter()
         .filter_map(|field| field.parse(problems, parse))
         .collect()
-}
-
-fn some_time(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err(format!("{text:?} leaves no time at all")),
-        time => Ok(time),
-    }
 }
 
 /// Returns where a registry is found when no endpoint is set.
@@ -421,43 +285,6 @@ fn mirror_name(text: &str) -> Result<String, String> {
     Err(format!(
         "{text:?} is not a host like docker.io or registry.example.org:5000"
     ))
-}
-
-fn credentials(section: &Section<'_>, problems: &mut Problems) -> Option<Credentials> {
-    let username = section.field("username", problems);
-    let password = secret(section, "password", problems);
-    match (username, password) {
-        (Some(username), password) => Some(Credentials {
-            username: username.text.to_owned(),
-            password: password.unwrap_or_default(),
-        }),
-        (None, Some(_)) => {
-            section.error(problems, "password is set without username");
-            None
-        }
-        (None, None) => None,
-    }
-}
-
-/// Reads a secret from its key or from the file its twin names; a line end after it is not part of it.
-fn secret(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Secret> {
-    let value = section.field(key, problems);
-    let file = section.field(&format!("{key}file"), problems);
-    match (value, file) {
-        (Some(_), Some(file)) => {
-            file.error(
-                problems,
-                &format!("{key} is set too; only one of the two can be meant"),
-            );
-            None
-        }
-        (Some(value), None) => Some(Secret::new(value.text)),
-        (None, Some(file)) => file.parse(problems, |path| match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']))),
-            Err(error) => Err(format!("cannot read {path}: {error}")),
-        }),
-        (None, None) => None,
-    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ impl Place {
         !self.keys.is_empty() || self.any_name.is_some()
     }
 
+    /// Returns whether this is a list of plain values.
+    pub(super) fn is_list_of_values(&self) -> bool {
+        self.item.as_deref().is_some_and(Place::is_value)
+    }
+
     /// Returns the place a key of a file leads to.
     pub(super) fn below(&self, key: &str) -> Option<&Place> {
         self.keys.get(key).or(self.any_name.as_deref())

@@ -202,11 +202,14 @@ fn set(
     let at = |_: u64| origin.clone();
     let mut value = match yaml::parse(text, &at) {
         Ok(node) => node,
-        // `[::]:5000` and a password that begins with `@` are no YAML, and can only be meant as they stand.
-        Err(_) if place.is_value() => Node {
-            value: Value::Scalar(text.to_owned()),
-            origin: origin.clone(),
-        },
+        // `[::]:5000` and a password that begins with `@` are no YAML, and can only be meant as they stand; so is `**`
+        // where a list of patterns is expected.
+        Err(_) if place.is_value() || (place.is_list_of_values() && text.starts_with('*')) => {
+            Node {
+                value: Value::Scalar(text.to_owned()),
+                origin: origin.clone(),
+            }
+        }
         Err(error) => return Err(error.reason),
     };
     let driver_settings = match steps {

@@ -1,10 +1,16 @@
 //! The `warm` list: images that are fetched on a schedule, before anybody asks.
 
-use oci::Glob;
+use std::fmt;
 
+use croner::parser::{CronParser, Seconds, Year};
+use oci::{Digest, Glob, RepositoryName};
+
+use super::mirror_settings::platforms;
+use super::mirrors::Mirrors;
+use super::patterns::tag_pattern;
 use super::platform::Platform;
 use super::problems::Problems;
-use super::section::Section;
+use super::section::{Field, Section};
 
 /// Images to fetch at certain times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +21,15 @@ pub struct Warm {
     pub images: Vec<WarmImage>,
     /// The platforms that are fetched of an index (`warm[].platforms`; default: all it lists).
     pub platforms: Vec<Platform>,
+}
+
+impl fmt::Display for WarmImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reference {
+            WarmReference::Tags(tags) => write!(f, "{}:{tags}", self.repository),
+            WarmReference::Digest(digest) => write!(f, "{}@{digest}", self.repository),
+        }
+    }
 }
 
 /// One image of the list.
@@ -35,7 +50,97 @@ pub enum WarmReference {
     Digest(oci::Digest),
 }
 
-/// Reads the list.
-pub(super) fn read(_root: &Section<'_>, _problems: &mut Problems) -> Vec<Warm> {
-    Vec::new()
+/// Reads the list; the images' mirrors are among `mirrors`.
+pub(super) fn read(root: &Section<'_>, mirrors: &Mirrors, problems: &mut Problems) -> Vec<Warm> {
+    let entries = root.items("warm");
+    let read = entries.iter().map(|entry| warm(entry, mirrors, problems));
+    read.flatten().collect()
+}
+
+fn warm(entry: &Section<'_>, mirrors: &Mirrors, problems: &mut Problems) -> Option<Warm> {
+    let platforms = platforms(entry, problems);
+    let fields = entry.section("images").values(problems);
+    if fields.is_empty() {
+        entry.error(
+            problems,
+            "images is missing: it lists what is fetched, like docker.io/library/debian:12",
+        );
+    }
+    let read = |field: &Field<'_>| field.parse(problems, |text| image(text, mirrors));
+    let images = fields.iter().filter_map(read).collect();
+    let Some(schedule) = entry.field("schedule", problems) else {
+        entry.error(
+            problems,
+            "schedule is missing: it says when, like \"0 3 * * *\" for three o'clock (UTC)",
+        );
+        return None;
+    };
+    let schedule = schedule.parse(problems, schedule_of_cron)?;
+    Some(Warm {
+        schedule,
+        images,
+        platforms,
+    })
+}
+
+/// Checks five fields of cron that some time of some year fits.
+fn schedule_of_cron(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| {
+        format!("{text:?} is not a schedule of five fields (minute hour day month weekday): {why}")
+    };
+    let fields = text.split_whitespace().count();
+    if fields != 5 {
+        return Err(wrong(&format!("it has {fields}")));
+    }
+    let parser = CronParser::builder()
+        .seconds(Seconds::Disallowed)
+        .year(Year::Disallowed)
+        .build();
+    let schedule = parser
+        .parse(text)
+        .map_err(|error| wrong(&error.to_string()))?;
+    // Any day will do: what never comes after this one comes never.
+    let start = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
+    match schedule.find_next_occurrence(&start, true) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(wrong("no time fits it")),
+    }
+}
+
+/// Reads an image: `<mirror>/<repository>`, and then nothing, `:<tag pattern>` or `@<digest>`.
+fn image(text: &str, mirrors: &Mirrors) -> Result<WarmImage, String> {
+    let wrong =
+        |why: &str| format!("{text:?} is not an image like docker.io/library/debian:12: {why}");
+    let (mirror, rest) = text
+        .split_once('/')
+        .ok_or_else(|| wrong("no mirror stands in front"))?;
+    if mirrors.by_name(mirror).is_none() {
+        return Err(wrong(&format!("no mirror is named {mirror:?}")));
+    }
+    let (path, reference) = match (rest.split_once('@'), rest.split_once(':')) {
+        (Some((path, digest)), _) => {
+            let digest = Digest::parse(digest).map_err(|error| wrong(&error.to_string()))?;
+            (path, WarmReference::Digest(digest))
+        }
+        (None, Some((path, tag))) => {
+            let tags = tag_pattern(tag).map_err(|reason| wrong(&reason))?;
+            (path, WarmReference::Tags(tags))
+        }
+        (None, None) => {
+            let latest = Glob::parse("latest").map_err(|error| wrong(&error.to_string()))?;
+            (rest, WarmReference::Tags(latest))
+        }
+    };
+    if path.contains(':') {
+        return Err(wrong(
+            "a tag and a digest; only one of the two can be meant",
+        ));
+    }
+    let path = RepositoryName::parse(path).map_err(|error| wrong(&error.to_string()))?;
+    let repository =
+        RepositoryName::join(mirror, &path).map_err(|error| wrong(&error.to_string()))?;
+    Ok(WarmImage {
+        repository: repository.to_string(),
+        reference,
+    })
 }

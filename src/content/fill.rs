@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata::{RepositoryKind, UploadPurpose};
-use oci::{Digest, Hasher, RepositoryName, UploadId};
+use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
 
 use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
+use super::in_use::Hold;
 use super::ingest::{Checkpoint, Ingest};
 use super::mirrored::BY;
 use super::open::ByteStream;
@@ -24,6 +25,8 @@ pub struct Fill {
     repository: RepositoryName,
     digest: Digest,
     ingest: Ingest,
+    /// Kept until the blob's row is there, so that no reclaim comes in between.
+    _hold: Arc<Hold>,
 }
 
 /// The bytes of a fill that have arrived so far.
@@ -31,11 +34,16 @@ pub struct Fill {
 pub struct GrowingFile {
     file: Arc<File>,
     buffers: Arc<Buffers>,
+    _hold: Arc<Hold>,
 }
 
 impl GrowingFile {
-    pub(super) fn new(file: Arc<File>, buffers: Arc<Buffers>) -> Self {
-        Self { file, buffers }
+    pub(super) fn new(file: Arc<File>, buffers: Arc<Buffers>, hold: Arc<Hold>) -> Self {
+        Self {
+            file,
+            buffers,
+            _hold: hold,
+        }
     }
 
     /// Reads at most 256 KiB of the bytes from `offset` up to `end`, all of which must have arrived.
@@ -49,6 +57,42 @@ impl GrowingFile {
             .await
             .map_err(std::io::Error::other)?
     }
+
+    /// Returns the hash over the first `end` bytes, all of which must have arrived; also after the fill was
+    /// given up.
+    ///
+    /// # Errors
+    /// As [`GrowingFile::read_at`].
+    pub async fn hash(&self, algorithm: Algorithm, end: u64) -> std::io::Result<Hasher> {
+        let (file, buffers) = (Arc::clone(&self.file), Arc::clone(&self.buffers));
+        tokio::task::spawn_blocking(move || {
+            let mut hasher = Hasher::new(algorithm);
+            while hasher.hashed() < end {
+                let left = end - hasher.hashed();
+                let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+                let bytes = buffers.read(&file, hasher.hashed(), length)?;
+                hasher.update(&bytes);
+            }
+            Ok(hasher)
+        })
+        .await
+        .map_err(std::io::Error::other)?
+    }
+}
+
+/// What became of a fill whose bytes have their digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// It is stored.
+    Stored {
+        /// In bytes.
+        size: u64,
+    },
+    /// There was no room to keep it. Who holds its [`GrowingFile`] can read all of it.
+    NotKept {
+        /// In bytes.
+        size: u64,
+    },
 }
 
 /// A fill whose bytes have all arrived.
@@ -106,21 +150,24 @@ impl Content {
                 return Err(error);
             }
         };
+        let hold = Arc::new(self.in_use.hold(digest).await);
         let fill = Fill {
             id,
             repository: repository.clone(),
             digest: *digest,
             ingest: Ingest::new(appender, Hasher::new(algorithm), 0, Some(on_written)),
+            _hold: Arc::clone(&hold),
         };
-        let growing = GrowingFile::new(Arc::new(file), Arc::clone(&self.buffers));
+        let growing = GrowingFile::new(Arc::new(file), Arc::clone(&self.buffers), hold);
         Ok((fill, growing))
     }
 
     /// Verifies, publishes and records the fill as content of its mirrored repository.
     ///
     /// # Errors
-    /// [`Error::DigestMismatch`]: nothing is stored. Storage errors.
-    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<u64, Error> {
+    /// [`Error::DigestMismatch`]: nothing is stored. Storage errors; [`Error::StorageFull`] when not even
+    /// the bytes could be written.
+    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<Filled, Error> {
         let outcome = match fill.ingest.flush().await {
             Ok(checkpoint) => {
                 // The store publishes only what nobody writes to any more.
@@ -135,13 +182,18 @@ impl Content {
             }
             Err(error) => Err(error),
         };
-        if outcome.is_err() {
-            self.forget_fill(&fill.id).await;
+        match &outcome {
+            Ok(Filled::Stored { .. }) => self.notice_growth(),
+            Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
+                self.forget_fill(&fill.id).await;
+                self.rooms.wanted.notify_one();
+            }
+            Err(_) => self.forget_fill(&fill.id).await,
         }
         outcome
     }
 
-    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<u64, Error> {
+    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<Filled, Error> {
         let checkpoint = whole.checkpoint;
         let actual = checkpoint.hasher.clone().finish();
         if actual != *whole.digest {
@@ -150,23 +202,31 @@ impl Content {
                 actual,
             });
         }
-        self.publish(Publication {
-            repository: whole.repository,
-            kind: RepositoryKind::Mirror {
-                upstream: upstream.to_owned(),
-            },
-            id: whole.id,
-            checkpoint: &checkpoint,
-            digest: whole.digest,
-            by: BY,
-        })
-        .await?;
-        Ok(checkpoint.offset)
+        let size = checkpoint.offset;
+        let published = self
+            .publish(Publication {
+                repository: whole.repository,
+                kind: RepositoryKind::Mirror {
+                    upstream: upstream.to_owned(),
+                },
+                id: whole.id,
+                checkpoint: &checkpoint,
+                digest: whole.digest,
+                by: BY,
+            })
+            .await;
+        match published {
+            Ok(()) => Ok(Filled::Stored { size }),
+            Err(Error::StorageFull) => Ok(Filled::NotKept { size }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops a fill that will not be completed.
     pub async fn abandon_fill(&self, fill: Fill) {
         self.forget_fill(&fill.id).await;
+        // It may be that the disk is full; then this asks for room.
+        self.has_room_for(None);
     }
 
     async fn forget_fill(&self, id: &UploadId) {

@@ -10,6 +10,7 @@ use oci::{Digest, Manifest, RepositoryName, Tag, UploadId};
 
 use super::error::Error;
 use super::mirrored::BY;
+use super::publish::Placed;
 use super::store::{Content, address};
 use super::uploads::fresh_id;
 
@@ -72,7 +73,10 @@ impl Content {
                 (kind, Origin::Mirrored, upstream, BY, ReferenceCheck::Skip)
             }
         };
-        let key = self.place_bytes(&new.digest, new.bytes.clone()).await?;
+        // From the choice of the key to the commit no reclaim may decide about this digest.
+        let _hold = self.in_use.hold(&new.digest).await;
+        let placed = self.place_bytes(&new.digest, new.bytes.clone()).await?;
+        let mirrored = matches!(kind, RepositoryKind::Mirror { .. });
         let outcome = self
             .metadata
             .push_manifest(PushManifest {
@@ -81,7 +85,7 @@ impl Content {
                 digest: new.digest,
                 media_type: new.media_type.to_owned(),
                 size,
-                key,
+                key: placed.key,
                 artifact_type: new.manifest.artifact_type.clone(),
                 config_media_type: new.manifest.config_media_type.clone(),
                 subject: new.manifest.subject.as_ref().map(|subject| subject.digest),
@@ -91,13 +95,18 @@ impl Content {
                 by: by.to_owned(),
                 origin,
                 upstream,
-                lease_micros: self.lease_micros(),
+                // What is mirrored can be fetched again and takes no lease, or a full cache could not be emptied.
+                lease_micros: if mirrored { 0 } else { self.lease_micros() },
                 check,
                 checked_at: self.metadata.now(),
             })
             .await?;
         match outcome {
             PushOutcome::Stored => {
+                if mirrored && placed.new {
+                    self.rooms.add(size);
+                    self.notice_growth();
+                }
                 self.manifests.insert(new.digest, new.bytes);
                 Ok(())
             }
@@ -159,22 +168,17 @@ impl Content {
         Ok(Bytes::copy_from_slice(&bytes))
     }
 
-    /// Writes small content under its digest's name, durably; returns the key of its row.
+    /// Writes small content under its digest's name, durably; returns where.
     ///
     /// It needs no upload row: one blocking step writes, publishes and removes its temporary file, and
     /// a crash in between leaves a file that the next start drops, or an extra blob.
-    async fn place_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<Option<String>, Error> {
-        let known = self.metadata.find_blob_anywhere(digest).await?;
-        let key = known.as_ref().and_then(|row| row.key.clone());
-        if let Some(row) = known
-            && self
-                .verified_bytes(digest, row.size, key.as_deref())
-                .await
-                .is_ok()
-        {
-            return Ok(key);
+    async fn place_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<Placed, Error> {
+        let placed = self.choose_place(digest).await?;
+        let (size, key) = (bytes.len() as u64, placed.key.as_deref());
+        if !placed.new && self.verified_bytes(digest, size, key).await.is_ok() {
+            return Ok(placed);
         }
-        let at = address(digest, key.as_deref())?;
+        let at = address(digest, key)?;
         let id = fresh_id();
         self.blocking(move |store| {
             let published = write_and_publish(store, &id, &bytes, &at);
@@ -182,7 +186,7 @@ impl Content {
             published.and(removed)
         })
         .await?;
-        Ok(key)
+        Ok(placed)
     }
 }
 

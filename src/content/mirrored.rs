@@ -11,6 +11,17 @@ use super::store::Content;
 /// Who mirrors, as it is stored.
 pub(super) const BY: &str = "system:mirror";
 
+/// What is here of a mirrored blob.
+#[derive(Debug)]
+pub enum MirroredBlob {
+    /// All of it, opened.
+    Whole(StoredBlob),
+    /// A row, and bytes that are gone or of another size; the log says which.
+    Damaged,
+    /// Nothing that the repository may serve.
+    Absent,
+}
+
 impl Content {
     /// Returns the stored manifest `reference` of `repository`.
     ///
@@ -28,14 +39,14 @@ impl Content {
     /// this one only once its upstream said so, or one of its manifests names them.
     ///
     /// # Errors
-    /// Storage errors; a damaged blob counts as absent, so that it is fetched again.
+    /// Storage errors; damage is none, so that the blob is fetched again.
     pub async fn mirrored_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<StoredBlob>, Error> {
+    ) -> Result<MirroredBlob, Error> {
         let Some(row) = self.metadata.blob(repository, digest).await? else {
-            return Ok(None);
+            return Ok(MirroredBlob::Absent);
         };
         if !row.member {
             self.link_mirrored(repository, digest).await;
@@ -72,9 +83,9 @@ impl Content {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Result<Option<StoredBlob>, Error> {
+    ) -> Result<MirroredBlob, Error> {
         let Some(row) = self.metadata.find_blob_anywhere(digest).await? else {
-            return Ok(None);
+            return Ok(MirroredBlob::Absent);
         };
         self.link_mirrored(repository, digest).await;
         self.sound(digest, &row).await
@@ -157,10 +168,10 @@ impl Content {
         }
     }
 
-    async fn sound(&self, digest: &Digest, row: &BlobRow) -> Result<Option<StoredBlob>, Error> {
+    async fn sound(&self, digest: &Digest, row: &BlobRow) -> Result<MirroredBlob, Error> {
         match self.open_blob(digest, row).await {
-            Ok(stored) => Ok(Some(stored)),
-            Err(Error::Damaged { .. }) => Ok(None),
+            Ok(stored) => Ok(MirroredBlob::Whole(stored)),
+            Err(Error::Damaged { .. }) => Ok(MirroredBlob::Damaged),
             Err(error) => Err(error),
         }
     }

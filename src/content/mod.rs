@@ -2,31 +2,44 @@
 //! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
 //! or who may do what.
 
+mod background;
 mod buffers;
+mod cached;
 mod delete;
 mod error;
+mod evict;
 mod fill;
 mod holders;
+mod in_use;
 mod ingest;
 mod manifests;
 mod mirrored;
 mod open;
 mod publish;
+mod pulls;
+mod purge;
 mod reading;
+mod reclaim;
 mod referrers;
 mod reserve;
+mod room;
 mod state_directory;
 mod store;
 mod turns;
 mod uploads;
 
+pub use background::Background;
 pub use error::Error;
-pub use fill::{Fill, GrowingFile};
+pub use evict::{EvictReport, EvictRequest};
+pub use fill::{Fill, Filled, GrowingFile};
 pub use manifests::{ManifestSource, NewManifest};
 pub use metadata::ManifestRow;
+pub use mirrored::MirroredBlob;
 pub use open::{ByteStream, StoredBlob};
+pub use pulls::PullFact;
 pub use referrers::fallback_tag;
 pub use reserve::Reserve;
+pub use room::{CacheSize, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
 pub use turns::Turns;

@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use metadata::Place;
 use oci::{Digest, RepositoryName};
 use tokio::task::JoinHandle;
 
 use super::buffers::{Buffers, CHUNK};
 use super::error::Error;
 use super::fill::GrowingFile;
+use super::in_use::Hold;
 use super::store::{Content, address};
 
 /// Bytes as they travel between rooms; an error ends the stream without its rest.
@@ -27,6 +29,7 @@ pub struct StoredBlob {
     size: u64,
     file: Arc<File>,
     buffers: Arc<Buffers>,
+    hold: Arc<Hold>,
 }
 
 impl StoredBlob {
@@ -37,13 +40,21 @@ impl StoredBlob {
 
     /// Returns the bytes of `range`, which must lie within the blob.
     pub fn read(&self, range: Range<u64>) -> ByteStream {
-        let buffers = Arc::clone(&self.buffers);
-        stream(Arc::clone(&self.file), buffers, range)
+        let reading = Reading {
+            file: Arc::clone(&self.file),
+            buffers: Arc::clone(&self.buffers),
+            next: range.start,
+            end: range.end,
+            ahead: None,
+            _hold: Some(Arc::clone(&self.hold)),
+        };
+        stream(reading)
     }
 
     /// Returns the blob as readers of one that was just fetched have it.
     pub fn as_arrived(&self) -> GrowingFile {
-        GrowingFile::new(Arc::clone(&self.file), Arc::clone(&self.buffers))
+        let (file, hold) = (Arc::clone(&self.file), Arc::clone(&self.hold));
+        GrowingFile::new(file, Arc::clone(&self.buffers), hold)
     }
 }
 
@@ -57,6 +68,7 @@ impl Content {
         digest: &Digest,
         row: &metadata::BlobRow,
     ) -> Result<StoredBlob, Error> {
+        let hold = self.in_use.hold(digest).await;
         let opened = self.open_file(digest, row.key.as_deref()).await?;
         if opened.size != row.size {
             tracing::error!(%digest, stored = opened.size, expected = row.size, "blob file has the wrong size");
@@ -66,6 +78,7 @@ impl Content {
             size: opened.size,
             file: Arc::new(opened.file),
             buffers: Arc::clone(&self.buffers),
+            hold: Arc::new(hold),
         })
     }
 
@@ -92,11 +105,19 @@ impl Content {
         let at = address(digest, key)?;
         let store = Arc::clone(&self.store);
         let opened = tokio::task::spawn_blocking(move || store.open(&at)).await?;
-        opened.map_err(|error| match error.kind() {
-            blobstore::ErrorKind::NotFound => {
-                tracing::error!(%digest, "blob file is missing");
-                Error::Damaged { digest: *digest }
+        if matches!(&opened, Err(error) if error.kind() == blobstore::ErrorKind::NotFound) {
+            // It may have been evicted since its row was read.
+            match self.metadata.find_place(digest).await? {
+                Place::Live(row) if row.key.as_deref() == key => {
+                    tracing::error!(%digest, "blob file is missing");
+                }
+                Place::Live(_) | Place::Free | Place::Deleting => {
+                    tracing::debug!(%digest, "blob was reclaimed before it was opened");
+                }
             }
+        }
+        opened.map_err(|error| match error.kind() {
+            blobstore::ErrorKind::NotFound => Error::Damaged { digest: *digest },
             blobstore::ErrorKind::StorageFull
             | blobstore::ErrorKind::UploadTooShort { .. }
             | blobstore::ErrorKind::UploadBusy
@@ -111,16 +132,10 @@ struct Reading {
     next: u64,
     end: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    _hold: Option<Arc<Hold>>,
 }
 
-fn stream(file: Arc<File>, buffers: Arc<Buffers>, range: Range<u64>) -> ByteStream {
-    let start = Reading {
-        file,
-        buffers,
-        next: range.start,
-        end: range.end,
-        ahead: None,
-    };
+fn stream(start: Reading) -> ByteStream {
     Box::pin(futures_util::stream::try_unfold(
         start,
         |mut reading| async move {
@@ -160,7 +175,18 @@ mod tests {
 
     use futures_util::TryStreamExt;
 
-    use super::{Arc, Buffers, CHUNK, stream};
+    use super::{Arc, Buffers, ByteStream, CHUNK, Range, Reading};
+
+    fn stream(file: Arc<std::fs::File>, buffers: Arc<Buffers>, range: Range<u64>) -> ByteStream {
+        super::stream(Reading {
+            file,
+            buffers,
+            next: range.start,
+            end: range.end,
+            ahead: None,
+            _hold: None,
+        })
+    }
 
     fn file_of(size: usize) -> (Arc<std::fs::File>, Vec<u8>) {
         let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();

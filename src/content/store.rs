@@ -1,6 +1,8 @@
 //! The content room's one long-lived part: the store, the database and what both share. Built once at
 //! start; it holds no state that a restart would miss.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +14,14 @@ use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
 use super::error::Error;
+use super::evict::LastEviction;
 use super::holders::Holders;
+use super::in_use::InUse;
+use super::pulls::Pulls;
 use super::reserve::Reserve;
+use super::room::Rooms;
+use crate::config::Cache;
+use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
 const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
@@ -22,10 +30,16 @@ const MANIFEST_CACHE_BYTES: u64 = 64 << 20;
 const READERS: usize = 2;
 
 /// What the configuration says about storing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long an answer that lets a client skip an upload protects the digest.
     pub lease: Duration,
+    /// A directory on the disk whose room counts.
+    pub root: PathBuf,
+    /// What bounds mirrored content.
+    pub cache: Cache,
+    /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
+    pub lifetimes: BTreeMap<String, Duration>,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -34,7 +48,15 @@ pub struct Content {
     pub(super) metadata: Metadata,
     pub(super) settings: Settings,
     pub(super) holders: Holders,
+    pub(super) in_use: InUse,
+    /// Held by the one eviction or purge that runs; tells how the last one ended.
+    pub(super) evicting: tokio::sync::Mutex<LastEviction>,
     pub(super) reserve: Reserve,
+    pub(super) metrics: Metrics,
+    /// Pulls that are not written yet.
+    pub(super) pulls: Pulls,
+    /// What is known of the room for mirrored content.
+    pub(super) rooms: Rooms,
     /// What blobs are read through.
     pub(super) buffers: Arc<Buffers>,
     /// Turns for reading large manifests.
@@ -51,13 +73,19 @@ impl Content {
         metadata: Metadata,
         reserve: Reserve,
         settings: Settings,
+        metrics: Metrics,
     ) -> Self {
         Self {
             store,
             metadata,
             settings,
             holders: Holders::default(),
+            in_use: InUse::default(),
+            evicting: tokio::sync::Mutex::default(),
             reserve,
+            metrics,
+            pulls: Pulls::default(),
+            rooms: Rooms::default(),
             buffers: Arc::default(),
             readers: Semaphore::new(READERS),
             manifests: moka::sync::Cache::builder()
@@ -93,15 +121,21 @@ impl Content {
 
     /// Extends the lease of `digest` before an "exists" answer to someone who may push.
     ///
-    /// Returns false when no live row has the digest: then it does not exist.
+    /// Returns false when no live row has the digest: then it does not exist. A lease that the disk has no room for is
+    /// remembered by this process, so that the digest is not reclaimed all the same.
     ///
     /// # Errors
     /// The database's; the caller must then not say that the content exists.
     pub async fn extend_lease(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self
+        let extended = self
             .metadata
             .extend_lease(digest, self.lease_micros())
-            .await?)
+            .await;
+        if let Err(metadata::Error::StorageFull) = extended {
+            let until = self.metadata.now().saturating_add(self.lease_micros());
+            self.in_use.note_unwritten_lease(digest, until);
+        }
+        Ok(extended?)
     }
 }
 

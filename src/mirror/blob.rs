@@ -1,31 +1,35 @@
-//! A blob of a mirrored repository: stored, arriving, or to be fetched. A broken upstream body is
-//! resumed with Range; a body that does not hash to its digest is never stored.
+//! A blob of a mirrored repository: stored, arriving, or to be fetched. A body that does not hash to its
+//! digest is never stored, and one there is no room for is passed through.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use oci::Digest;
 
-use super::error::{Error, Trouble};
-use super::inflight::{FetchKey, Follower, Lead};
+use super::account::{Miss, MissReason, Told};
+use super::ahead::{Ahead, Places};
+use super::download::{Download, Length, Patience, Wanted};
+use super::error::Error;
+pub(super) use super::error::{protocol, trouble};
+use super::flights::Flights;
+use super::follower::{Fetch, Follower};
+use super::inflight::{FetchKey, Inflight, Lead};
+use super::missing::Thing;
+use super::passthrough::{NoRoom, Passing};
 use super::remotes::{Mirror, Target};
-use crate::content::{self, ByteStream, Content, Fill, StoredBlob};
-use crate::upstream;
-
-/// Attempts that may bring nothing before a broken body is given up.
-const FRUITLESS_ATTEMPTS: u32 = 5;
-
-/// Bytes that make an attempt worth another; a few at a time would go on for ever.
-const FRUITFUL: u64 = 64 << 10;
-
-/// The wait before the first of them; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+use super::tally::{Saved, Tally};
+use crate::content::{self, Content, Fill, Filled, GrowingFile, MirroredBlob, Room, StoredBlob};
+use crate::telemetry::Kind;
+use crate::upstream::BlobBody;
 
 /// Where a mirrored blob was found.
 pub enum BlobFound {
     /// Whole and stored here.
-    Stored(StoredBlob),
+    Stored {
+        /// The blob.
+        blob: StoredBlob,
+        /// Counts what is sent of it.
+        saved: Saved,
+    },
     /// On its way.
     Arriving {
         /// The reader.
@@ -35,228 +39,273 @@ pub enum BlobFound {
     },
 }
 
+/// What all requests for blobs share.
+#[derive(Default)]
+pub(super) struct Blobs {
+    pub inflight: Inflight,
+    pub heads: Flights<FetchKey, Option<u64>>,
+    places: Places,
+    no_room: Arc<NoRoom>,
+}
+
 impl Mirror {
-    /// Returns the blob `digest` of `target`, fetching it if it is not stored.
+    /// Returns the blob `digest` of `target` for a client, fetching it if it is not stored.
     ///
     /// # Errors
     /// The upstream's answer, or storage errors.
-    pub async fn blob(&self, target: &Target, digest: &Digest) -> Result<BlobFound, Error> {
-        if let Some(stored) = self.stored_blob(target, digest).await? {
-            return Ok(BlobFound::Stored(stored));
-        }
-        let key = fetch_key(target, digest);
-        let (content, fetched) = (Arc::clone(&self.content), target.clone());
-        let digest = *digest;
-        let mut follower = self.inflight.join_or_lead(key, |lead| async move {
-            fetch(&content, &fetched, &digest, &lead).await
-        });
-        match follower.started().await {
-            Ok(total) => Ok(BlobFound::Arriving { follower, total }),
-            Err(error) => Err(error.for_follower()),
+    pub async fn blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<BlobFound, Error> {
+        let told = Told::begin(target, Kind::Blob, digest);
+        let tally = Tally::new(&self.metrics, target);
+        match self.found(target, digest, &told).await {
+            Ok(BlobFound::Arriving {
+                mut follower,
+                total,
+            }) => {
+                follower.tally = Some(tally);
+                Ok(BlobFound::Arriving { follower, total })
+            }
+            Ok(stored @ BlobFound::Stored { .. }) => {
+                tally.hit();
+                Ok(stored)
+            }
+            Err(error) => {
+                tally.failed();
+                told.error(&error);
+                Err(error)
+            }
         }
     }
 
-    /// Returns the size in bytes of the blob `digest` of `target`, from here or from the upstream's
-    /// HEAD; `None` when the upstream does not say.
+    async fn found(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+        told: &Told<'_>,
+    ) -> Result<BlobFound, Error> {
+        target.refuse_unlisted()?;
+        let reason = match self.stored_blob(target, digest).await? {
+            MirroredBlob::Whole(blob) => {
+                let saved = Saved::of(&self.metrics, target);
+                return Ok(BlobFound::Stored { blob, saved });
+            }
+            MirroredBlob::Damaged => MissReason::Damaged,
+            MirroredBlob::Absent => MissReason::NotStored,
+        };
+        let thing = Thing::Blob(*digest);
+        self.refuse_missing(target, &thing)?;
+        let mut follower = self.follow(target, digest);
+        let joined = !follower.leads();
+        if joined {
+            self.metrics.joined(&target.remote.label);
+        }
+        let started = follower.started().await;
+        let total = started.inspect_err(|error| self.note_missing(target, thing, error))?;
+        let reason = if follower.is_passing() {
+            MissReason::NoRoom
+        } else {
+            reason
+        };
+        told.miss(Miss { reason, joined });
+        Ok(BlobFound::Arriving { follower, total })
+    }
+
+    /// Brings the blob here for nobody in particular; returns its size in bytes.
     ///
     /// # Errors
-    /// The upstream's answer, or storage errors.
-    pub async fn blob_size(&self, target: &Target, digest: &Digest) -> Result<Option<u64>, Error> {
-        if let Some(stored) = self.stored_blob(target, digest).await? {
-            return Ok(Some(stored.size()));
+    /// The upstream's answer, or storage errors; `StorageFull` when there is no room to keep it.
+    pub async fn store_blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<u64, Error> {
+        target.refuse_unlisted()?;
+        match self.stored_blob(target, digest).await? {
+            MirroredBlob::Whole(stored) => Ok(stored.size()),
+            MirroredBlob::Damaged | MirroredBlob::Absent => {
+                self.follow(target, digest).settled().await
+            }
         }
-        if let Some(mut follower) = self.inflight.join(&fetch_key(target, digest)) {
-            return follower
-                .started()
-                .await
-                .map_err(|error| error.for_follower());
-        }
-        let head = target.ask().head_blob(&target.path, digest).await;
-        Ok(head.map_err(|error| trouble(target, error))?.size)
+    }
+
+    /// Joins the fetch of a blob that is not stored, or begins it.
+    fn follow(&self, target: &Target, digest: &Digest) -> Follower {
+        let fetch = || Fetch {
+            target: target.clone(),
+            digest: *digest,
+            metrics: self.metrics.clone(),
+            ahead: Ahead::new(self.blobs.places.clone()),
+        };
+        let filling = Filling {
+            content: Arc::clone(&self.content),
+            no_room: Arc::clone(&self.blobs.no_room),
+            target: target.clone(),
+            digest: *digest,
+        };
+        let key = FetchKey::new(target, digest);
+        let inflight = &self.blobs.inflight;
+        inflight.join_or_lead(key, fetch, |lead| async move { filling.fetch(&lead).await })
     }
 
     /// Returns the blob if its bytes are here and it is known to belong to the repository. Bytes that
     /// another repository brought are shared only after the upstream said that they belong here.
-    async fn stored_blob(
-        &self,
+    pub(super) async fn stored_blob(
+        self: &Arc<Self>,
         target: &Target,
         digest: &Digest,
-    ) -> Result<Option<StoredBlob>, Error> {
+    ) -> Result<MirroredBlob, Error> {
         let repository = &target.repository;
-        if let Some(stored) = self.content.mirrored_blob(repository, digest).await? {
-            return Ok(Some(stored));
+        match self.content.mirrored_blob(repository, digest).await? {
+            MirroredBlob::Absent => {}
+            found => return Ok(found),
         }
         if !self.content.has_bytes(digest).await? {
-            return Ok(None);
+            return Ok(MirroredBlob::Absent);
         }
-        let head = target.ask().head_blob(&target.path, digest).await;
-        match head {
+        match self.head_blob(target, digest).await {
             Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
-            Err(upstream::Error::NotFound) => Err(trouble(target, upstream::Error::NotFound)),
+            Err(error) if error.is_not_found() => Err(error),
             // Some answer HEAD of what they send on GET with an error: the GET tells as well.
-            Err(_) => Ok(None),
+            Err(_) => Ok(MirroredBlob::Absent),
         }
     }
 }
 
-fn fetch_key(target: &Target, digest: &Digest) -> FetchKey {
-    FetchKey {
-        upstream: target.remote.settings.name.clone(),
-        repository: target.repository.clone(),
-        digest: *digest,
-    }
+/// A fetch into the store; runs as a task of its own.
+struct Filling {
+    content: Arc<Content>,
+    no_room: Arc<NoRoom>,
+    target: Target,
+    digest: Digest,
 }
 
-/// Fetches the blob into the store; runs as a task of its own.
-async fn fetch(
-    content: &Content,
-    target: &Target,
-    digest: &Digest,
-    lead: &Lead,
-) -> Result<(), Error> {
-    // Whoever led before may have finished between our look and our lead.
-    let repository = &target.repository;
-    if let Some(stored) = content.mirrored_blob(repository, digest).await? {
-        lead.whole(stored.size(), stored.as_arrived());
-        return Ok(());
-    }
-    let body = target.ask().get_blob(&target.path, digest, 0).await;
-    let body = body.map_err(|error| trouble(target, error))?;
-    let stated = content.stated_size(&target.repository, digest).await?;
-    let total = match (stated, body.total) {
-        (Some(stated), Some(sent)) if stated < sent => {
-            let reason = format!("announced {sent} bytes where its manifest says {stated}");
-            return Err(protocol(target, reason));
+impl Filling {
+    async fn fetch(&self, lead: &Lead) -> Result<(), Error> {
+        let (content, target) = (&self.content, &self.target);
+        let (repository, digest) = (&target.repository, &self.digest);
+        // Whoever led before may have finished between our look and our lead.
+        if let MirroredBlob::Whole(stored) = content.mirrored_blob(repository, digest).await? {
+            lead.whole(stored.size(), stored.as_arrived());
+            return Ok(());
         }
-        (_, sent) => sent,
-    };
-    let limit = total.or(stated);
-    let teller = lead.clone();
-    let (mut fill, file) = content
-        .begin_fill(
-            &target.repository,
-            digest,
-            Arc::new(move |written| teller.written(written)),
-        )
-        .await?;
-    lead.arriving(total, file.clone());
-    if let Err(error) = receive(target, digest, body, &mut fill, Length { total, limit }).await {
-        content.abandon_fill(fill).await;
-        tracing::warn!(upstream = %target.remote.settings.name, repository = %target.repository, %digest, %error, "could not fetch a blob");
-        return Err(error);
-    }
-    let upstream = &target.remote.settings.name;
-    match content.commit_fill(fill, upstream).await {
-        Ok(size) => {
-            lead.whole(size, file);
-            Ok(())
-        }
-        Err(content::Error::DigestMismatch { stated, actual }) => {
-            tracing::error!(upstream, repository = %target.repository, %stated, %actual, "upstream sent other content than asked for");
-            Err(protocol(
-                target,
-                format!("sent content with digest {actual} for {stated}"),
-            ))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What is known of a body's length, in bytes.
-#[derive(Clone, Copy)]
-struct Length {
-    /// What the upstream announced.
-    total: Option<u64>,
-    /// What no honest body exceeds: that, or what a manifest says.
-    limit: Option<u64>,
-}
-
-impl Length {
-    fn fits(self, received: u64) -> bool {
-        self.total.is_none_or(|total| received == total)
-    }
-}
-
-/// Takes the whole body into `fill`, asking again from where a broken one stopped.
-async fn receive(
-    target: &Target,
-    digest: &Digest,
-    body: upstream::BlobBody,
-    fill: &mut Fill,
-    length: Length,
-) -> Result<(), Error> {
-    let mut body = Some(body);
-    let mut fruitless = 0;
-    loop {
-        let before = fill.accepted();
-        let cause = match body.take() {
-            Some(body) => match fill.take(bytes_of(body, before, length.limit)).await {
-                Ok(()) if length.fits(fill.accepted()) => return Ok(()),
-                Ok(()) => format!("sent {} of {:?} bytes", fill.accepted(), length.total),
-                Err(content::Error::BodyBroken { reason }) => reason,
-                Err(error) => return Err(error.into()),
+        let stated = content.stated_size(repository, digest).await?;
+        // Before the upstream is asked: without room, nobody waits in its line of connections.
+        let room = self.room_for(stated).await;
+        let wanted = Wanted {
+            target: target.clone(),
+            digest: *digest,
+            end: None,
+            patience: if room.is_some() {
+                Patience::Waits
+            } else {
+                Patience::AtOnce
             },
-            None => "no answer".to_owned(),
         };
-        let brought = fill.accepted() - before;
-        fruitless = if brought >= FRUITFUL {
-            0
-        } else {
-            fruitless + 1
+        let body = wanted.ask(0).await;
+        let body = body.map_err(|error| trouble(target, error))?;
+        let length = Length::new(target, digest, stated, body.total)?;
+        let room = match room {
+            Some(room) if length.limit == stated => Some(room),
+            Some(other) => {
+                drop(other);
+                self.room_for(length.limit).await
+            }
+            None => None,
         };
-        if fruitless >= FRUITLESS_ATTEMPTS {
-            let error = upstream::Error::Unavailable { reason: cause };
-            return Err(trouble(target, error));
+        let Some(room) = room else {
+            self.no_room
+                .tell(&target.remote.label, std::time::Instant::now());
+            return pass(lead, length, Some(body), None);
+        };
+        let teller = lead.clone();
+        let room = Arc::new(room);
+        let growing = Arc::clone(&room);
+        let on_written = Arc::new(move |written| {
+            growing.written(written);
+            teller.written(written);
+        });
+        let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
+            Ok(begun) => begun,
+            Err(content::Error::StorageFull) => {
+                self.no_room.met(&target.remote.label);
+                return pass(lead, length, Some(body), None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        lead.arriving(length, file.clone());
+        let download = Download::new(wanted, body, 0, length)?;
+        let filled = self.fill(lead, fill, file, download, length).await;
+        // Until it is stored and counted as such.
+        drop(room);
+        filled
+    }
+
+    /// Takes room for `bytes`, unless the disk was found full a moment ago.
+    async fn room_for(&self, bytes: Option<u64>) -> Option<Room> {
+        if self.no_room.is_recent() {
+            return None;
         }
-        tracing::debug!(upstream = %target.remote.settings.name, %digest, at = fill.accepted(), cause, "resuming a broken body");
-        tokio::time::sleep(FIRST_WAIT * 2_u32.pow(fruitless)).await;
-        let asking = target.ask().insistently();
-        match asking.get_blob(&target.path, digest, fill.accepted()).await {
-            Ok(again) if again.start <= fill.accepted() => body = Some(again),
-            Ok(_) => return Err(protocol(target, "answered another range".to_owned())),
-            Err(error) if error.is_trouble() => body = None,
-            Err(error) => return Err(trouble(target, error)),
+        self.content.take_room(bytes).await
+    }
+
+    /// Takes the whole body and keeps it, or goes over to passing it through.
+    async fn fill(
+        &self,
+        lead: &Lead,
+        mut fill: Fill,
+        file: GrowingFile,
+        download: Download,
+        length: Length,
+    ) -> Result<(), Error> {
+        let (content, target) = (&self.content, &self.target);
+        let upstream = &target.remote.settings.name;
+        let (stream, failure) = download.into_stream();
+        let error: Error = match fill.take(stream).await {
+            Ok(()) => match content.commit_fill(fill, upstream).await {
+                Ok(Filled::Stored { size }) => {
+                    lead.whole(size, file);
+                    return Ok(());
+                }
+                Ok(Filled::NotKept { size }) => {
+                    self.no_room.met(&target.remote.label);
+                    lead.whole(size, file);
+                    return Ok(());
+                }
+                Err(content::Error::DigestMismatch { stated, actual }) => {
+                    tracing::error!(upstream, repository = %target.repository, %stated, %actual, "upstream sent other content than asked for");
+                    let reason = format!("sent content with digest {actual} for {stated}");
+                    return Err(protocol(target, reason));
+                }
+                Err(error) => error.into(),
+            },
+            Err(error) => {
+                content.abandon_fill(fill).await;
+                failure.take().unwrap_or_else(|| error.into())
+            }
+        };
+        if let Error::Content(content::Error::StorageFull) = error {
+            self.no_room.met(&target.remote.label);
+            return pass(lead, length, None, Some(file));
         }
+        tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");
+        Err(error)
     }
 }
 
-/// Returns the body from byte `from` on, leaving out what an upstream sends again that ignores Range, and
-/// everything behind `limit`: an endless body fills no disk, and the digest tells whether it lied.
-fn bytes_of(body: upstream::BlobBody, from: u64, limit: Option<u64>) -> ByteStream {
-    let skip = from.saturating_sub(body.start);
-    let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(from));
-    Box::pin(futures_util::stream::try_unfold(
-        (body, skip, left),
-        |(mut body, mut skip, left)| async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            loop {
-                let Some(mut chunk): Option<Bytes> =
-                    body.chunk().await.map_err(std::io::Error::other)?
-                else {
-                    return Ok(None);
-                };
-                let cut = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-                let mut rest = chunk.split_off(cut);
-                skip -= cut as u64;
-                rest.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-                if !rest.is_empty() {
-                    let left = left - rest.len() as u64;
-                    return Ok(Some((rest, (body, skip, left))));
-                }
-            }
-        },
-    ))
-}
-
-pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
-    Error::Upstream(Trouble {
-        upstream: target.remote.settings.name.clone(),
-        error,
-    })
-}
-
-pub(super) fn protocol(target: &Target, reason: String) -> Error {
-    trouble(target, upstream::Error::Protocol { reason })
+/// Leaves the rest to the readers.
+fn pass(
+    lead: &Lead,
+    length: Length,
+    spare: Option<BlobBody>,
+    file: Option<GrowingFile>,
+) -> Result<(), Error> {
+    lead.passing(Passing {
+        length,
+        file,
+        spare: Arc::new(Mutex::new(spare)),
+    });
+    Ok(())
 }

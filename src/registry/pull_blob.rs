@@ -9,8 +9,8 @@ use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
 use super::service::Registry;
 use crate::auth::Caller;
-use crate::content::{self, ByteStream, StoredBlob};
-use crate::mirror::{BlobFound, CacheState, Follower, Target};
+use crate::content::{self, ByteStream, PullFact, StoredBlob};
+use crate::mirror::{self, BlobFound, CacheState, Follower, Saved, Target};
 
 /// A blob to answer with.
 pub struct BlobAnswer {
@@ -22,27 +22,42 @@ pub struct BlobAnswer {
 }
 
 enum Source {
-    Stored(StoredBlob),
+    /// Here; what is sent of a mirrored one is counted.
+    Stored(StoredBlob, Option<Saved>),
     Arriving(Follower),
 }
 
 impl BlobAnswer {
     /// Returns all bytes.
-    pub fn read_whole(self) -> ByteStream {
+    ///
+    /// # Errors
+    /// What the upstream answers this reader, where nothing can be stored.
+    pub async fn read_whole(self, at: &Resolved) -> Result<ByteStream, Error> {
         match self.source {
-            Source::Stored(blob) => blob.read(0..blob.size()),
-            Source::Arriving(follower) => follower.read_whole(),
+            Source::Stored(blob, saved) => Ok(counted(saved, blob.read(0..blob.size()))),
+            Source::Arriving(follower) => {
+                let read = follower.read_whole().await;
+                read.map_err(|error| gone(error, at))
+            }
         }
     }
 
     /// Returns the bytes of `range`, which must lie within the size.
-    pub fn read_part(self, range: Range<u64>) -> ByteStream {
-        match (self.source, self.size) {
-            (Source::Stored(blob), _) => blob.read(range),
-            // A part that is the whole is held back like the whole.
-            (Source::Arriving(follower), Some(size)) if range == (0..size) => follower.read_whole(),
-            (Source::Arriving(follower), _) => follower.read_part(range),
-        }
+    ///
+    /// # Errors
+    /// As [`BlobAnswer::read_whole`].
+    pub async fn read_part(self, at: &Resolved, range: Range<u64>) -> Result<ByteStream, Error> {
+        let follower = match self.source {
+            Source::Stored(blob, saved) => return Ok(counted(saved, blob.read(range))),
+            Source::Arriving(follower) => follower,
+        };
+        // A part that is the whole is held back like the whole.
+        let read = if self.size.is_some_and(|size| range == (0..size)) {
+            follower.read_whole().await
+        } else {
+            follower.read_part(range).await
+        };
+        read.map_err(|error| gone(error, at))
     }
 
     /// Waits until the size is more than an upstream's word, and returns it in bytes. Asked before a client
@@ -52,27 +67,37 @@ impl BlobAnswer {
     /// What became of a blob that was arriving.
     pub async fn verified_size(&mut self, at: &Resolved) -> Result<u64, Error> {
         match &mut self.source {
-            Source::Stored(blob) => Ok(blob.size()),
+            Source::Stored(blob, _) => Ok(blob.size()),
             Source::Arriving(follower) => {
-                let settled = follower.settled().await;
-                let size = settled.map_err(|error| {
-                    mirror_error(error.for_follower(), &at.asked, || Error::NameUnknown {
-                        name: at.asked.to_string(),
-                    })
-                })?;
+                let size = follower.sure_size().await;
+                let size = size.map_err(|error| gone(error, at))?;
                 self.size = Some(size);
                 Ok(size)
             }
         }
     }
 
-    fn stored(blob: StoredBlob, cache: Option<CacheState>) -> Self {
+    fn stored(blob: StoredBlob, saved: Option<Saved>) -> Self {
         Self {
             size: Some(blob.size()),
-            cache,
-            source: Source::Stored(blob),
+            cache: saved.is_some().then_some(CacheState::Hit),
+            source: Source::Stored(blob, saved),
         }
     }
+}
+
+fn counted(saved: Option<Saved>, stream: ByteStream) -> ByteStream {
+    match saved {
+        Some(saved) => saved.counting(stream),
+        None => stream,
+    }
+}
+
+/// Says what became of a blob that the upstream had.
+fn gone(error: mirror::Error, at: &Resolved) -> Error {
+    mirror_error(error, &at.asked, || Error::NameUnknown {
+        name: at.asked.to_string(),
+    })
 }
 
 /// Returns the blob `digest` of `at`.
@@ -93,8 +118,15 @@ pub async fn pull_blob(
             .ok_or_else(|| unknown(at, digest));
     };
     let found = registry.mirror.blob(target, digest).await;
+    if found.is_ok() {
+        registry.content.note_pull(PullFact {
+            repository: target.repository.clone(),
+            digest: *digest,
+            tag: None,
+        });
+    }
     match found.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)))? {
-        BlobFound::Stored(blob) => Ok(BlobAnswer::stored(blob, Some(CacheState::Hit))),
+        BlobFound::Stored { blob, saved } => Ok(BlobAnswer::stored(blob, Some(saved))),
         BlobFound::Arriving { follower, total } => Ok(BlobAnswer {
             size: total,
             cache: Some(CacheState::Miss),

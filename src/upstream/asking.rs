@@ -207,7 +207,7 @@ impl<'a> Asking<'a> {
         let call = blob_call(repository, digest, BlobAction::Head);
         let answer = self.send(&call).await?;
         let answer = answer.expect(&[StatusCode::OK])?;
-        let size = content_length(answer.received.headers());
+        let size = content_length(registry_answer(&answer)?);
         Ok(BlobHead { size })
     }
 
@@ -251,10 +251,22 @@ impl<'a> Asking<'a> {
         digest: &Digest,
         part: Range<u64>,
     ) -> Result<BlobBody, Error> {
-        let mut call = blob_call(repository, digest, BlobAction::Get);
-        let last = part.end.saturating_sub(1).max(part.start);
-        set_range(&mut call, &format!("bytes={}-{last}", part.start));
+        let call = blob_part(repository, digest, &part);
         blob_body(self.send(&call).await?, part.start)
+    }
+
+    /// As [`Asking::get_blob_part`], without waiting for others to be done.
+    ///
+    /// # Errors
+    /// As [`Asking::get_blob_at_once`].
+    pub async fn get_blob_part_at_once(
+        self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        part: Range<u64>,
+    ) -> Result<BlobBody, Error> {
+        let call = blob_part(repository, digest, &part);
+        blob_body(self.send_with(&call, Patience::None).await?, part.start)
     }
 
     /// Returns the page of the repository's tags that `page` asks for.
@@ -379,6 +391,13 @@ fn blob_from(repository: &RepositoryName, digest: &Digest, from: u64) -> Call {
     call
 }
 
+fn blob_part(repository: &RepositoryName, digest: &Digest, part: &Range<u64>) -> Call {
+    let mut call = blob_call(repository, digest, BlobAction::Get);
+    let last = part.end.saturating_sub(1).max(part.start);
+    set_range(&mut call, &format!("bytes={}-{last}", part.start));
+    call
+}
+
 fn set_range(call: &mut Call, range: &str) {
     let range = HeaderValue::try_from(range).expect("a header value because it is ASCII");
     call.headers.insert(RANGE, range);
@@ -387,7 +406,10 @@ fn set_range(call: &mut Call, range: &str) {
 /// Returns the body of a blob of which the bytes from `from` on were asked for.
 fn blob_body(answer: Answer, from: u64) -> Result<BlobBody, Error> {
     let wanted = [StatusCode::OK, StatusCode::PARTIAL_CONTENT];
-    let received = answer.expect(&wanted)?.received;
+    let answer = answer.expect(&wanted)?;
+    // A portal's page is no blob, and is told before its first byte is sent on.
+    registry_answer(&answer)?;
+    let received = answer.received;
     let (start, total) = if received.status() == StatusCode::PARTIAL_CONTENT {
         let range = text(received.headers(), CONTENT_RANGE);
         let range = range.as_deref().and_then(read_content_range);

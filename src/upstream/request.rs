@@ -108,7 +108,8 @@ impl Requests {
         call: &Call,
         errand: &Errand<'_>,
     ) -> Result<Answer, Error> {
-        Round::new(self, call, errand).run().await
+        // In a box: it is the deepest part of every pull.
+        Box::pin(Round::new(self, call, errand).run()).await
     }
 
     /// Returns the answer to the page after the one `asked`, at the same endpoint. Of `next`, which
@@ -165,7 +166,7 @@ impl Requests {
         url: Url,
     ) -> (Result<Answer, Error>, Verdict) {
         let deadline = self.timeout.total.map(|total| Instant::now() + total);
-        let asking = self.ask_until(position, call, via, url, deadline);
+        let asking = Box::pin(self.ask_until(position, call, via, url, deadline));
         let result = match deadline {
             Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
                 let reason = "no answer in time".to_owned();

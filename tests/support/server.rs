@@ -9,10 +9,13 @@ use std::time::Duration;
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
+use seawall::jobs::{JobState, JobView, Jobs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::client::Client;
+use super::gate::PATIENCE;
 use super::raw::{RawResponse, exact};
 use super::upstream::FakeUpstream;
 
@@ -76,6 +79,69 @@ impl TestServer {
         self.clock.advance(Duration::from_secs(1));
     }
 
+    /// Returns a client of the server's socket: the administrator.
+    pub(crate) fn socket(&self) -> Client {
+        Client::of_socket(&self.socket_path())
+    }
+
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        self.data().join("seawall.sock")
+    }
+
+    /// Returns a client of the debug listener.
+    pub(crate) fn debug(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::debug_addr);
+        let address = running.expect("the story configured http.debug.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns a client of the address that is the management API's own.
+    pub(crate) fn api(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::api_addr);
+        let address = running.expect("the story configured api.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns the configuration file that the server was started with.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    /// Returns the work in the background.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        let running = self.running.as_ref();
+        running.expect("it runs until it is dropped").jobs()
+    }
+
+    /// Waits until a job ends and returns it.
+    pub(crate) async fn ended(&self, id: i64) -> JobView {
+        timeout(PATIENCE, async {
+            loop {
+                let job = self.jobs().get(id).await.expect("the database answers");
+                let job = job.expect("the job is there");
+                if matches!(job.state, JobState::Done | JobState::Failed) {
+                    return job;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the job ends in time")
+    }
+
+    /// Stops politely.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().await;
+        }
+    }
+
+    /// Starts again what was stopped, over the same data, at the same address.
+    pub(crate) async fn start_again(&mut self) {
+        self.running = Some(self.launch().await);
+        self.client = Client::new(self.url(""));
+    }
+
     /// Returns where the blobs and the database lie.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
@@ -100,16 +166,13 @@ impl TestServer {
 
     /// Restarts with other settings.
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
-        if let Some(running) = self.running.take() {
-            running.shutdown().await;
-        }
+        self.stop().await;
         change(&mut self.settings);
-        self.running = Some(self.launch().await);
-        self.client = Client::new(self.url(""));
+        self.start_again().await;
     }
 
     async fn launch(&self) -> Running {
-        let file = self.directory.path().join("config.yml");
+        let file = self.config_file();
         let text = serde_json::to_string_pretty(&self.settings).expect("JSON can be written");
         std::fs::write(&file, text).expect("the test's own directory can be written");
         let config = load(&file);

@@ -134,6 +134,14 @@ const JOIN: &str = "INSERT INTO repository_blobs (repository_id, digest, added_a
 const LEAVE: &str = "DELETE FROM repository_blobs WHERE digest = $2 \
     AND repository_id = (SELECT id FROM repositories WHERE name = $1)";
 
+const FORGET_PULL: &str = "DELETE FROM digest_pulls WHERE digest = $2 \
+    AND repository_id = (SELECT id FROM repositories WHERE name = $1) \
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = digest_pulls.repository_id AND m.digest = $2)";
+
+/// Whether bytes of the digest under this key are being deleted.
+pub(crate) const KEY_DELETING: &str = "SELECT id FROM blobs \
+    WHERE digest = $1 AND state = 2 AND coalesce(key, '') = coalesce($2, '') LIMIT 1";
+
 impl Metadata {
     /// Returns the blob when the repository holds it or, in a mirror, when a manifest there names it or is it.
     pub async fn blob(
@@ -239,17 +247,19 @@ impl Metadata {
     pub async fn unlink_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.write((repository.clone(), *digest), |tx, (repository, digest)| {
             Box::pin(async move {
-                Ok(tx
-                    .execute(LEAVE, &[repository.into(), digest.into()])
-                    .await?
-                    > 0)
+                let key = [repository.into(), digest.into()];
+                let left = tx.execute(LEAVE, &key).await? > 0;
+                if left {
+                    tx.execute(FORGET_PULL, &key).await?;
+                }
+                Ok(left)
             })
         })
         .await
     }
 }
 
-fn blob_row(row: Option<Row>) -> Result<Option<BlobRow>> {
+pub(crate) fn blob_row(row: Option<Row>) -> Result<Option<BlobRow>> {
     let Some(row) = row else { return Ok(None) };
     let key = row.opt_text(1)?.map(str::to_owned);
     Ok(Some(BlobRow {
@@ -307,13 +317,20 @@ pub(crate) async fn store(
     ];
     let row = tx.query_one(STORE, &columns).await?;
     let row = row.ok_or_else(|| Error::unavailable("a blob's row was neither found nor made"))?;
+    let recorded_key = row.opt_text(1)?.map(str::to_owned);
+    let under = [digest.into(), recorded_key.as_deref().into()];
+    if tx.query_one(KEY_DELETING, &under).await?.is_some() {
+        return Err(Error::unavailable(format!(
+            "blob {digest} was stored under a key that is being deleted"
+        )));
+    }
     let recorded = row.u64(0)?;
     if recorded != size {
         return Err(Error::corrupt(format!(
             "blob {digest} has {size} bytes but is recorded with {recorded}"
         )));
     }
-    Ok(row.opt_text(1)?.map(str::to_owned))
+    Ok(recorded_key)
 }
 
 async fn join(

@@ -3,12 +3,16 @@
 //! without the repository it is asked in.
 
 mod blobs;
+mod cached;
 mod clock;
 mod database;
 mod error;
+mod jobs;
 mod manifests;
 mod migrate;
+mod pulls;
 mod push;
+mod reclaim;
 mod referrers;
 mod repositories;
 mod sqlite;
@@ -25,11 +29,15 @@ mod engine_tests;
 mod plan_tests;
 
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
+pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use manifests::ManifestRow;
+pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
+pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
 pub use tags::{SetTag, TagRow};

@@ -5,7 +5,8 @@ use oci::{Digest, Reference, RepositoryName};
 
 use crate::database::Metadata;
 use crate::error::Result;
-use crate::repositories::{self, RepositoryKind};
+use crate::pulls;
+use crate::repositories::{self, RepositoryId, RepositoryKind};
 use crate::tags::TagRow;
 use crate::tx::Tx;
 use crate::value::Row;
@@ -46,7 +47,8 @@ pub(crate) const BY_TAG: &str = "SELECT m.digest, m.media_type, m.size, m.subjec
     WHERE r.name = $1";
 
 pub(crate) const EVER_MIRRORED: &str = "SELECT r.id FROM repositories r WHERE r.name = $1 \
-    AND EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = r.id AND m.origin = 2)";
+    AND (r.mirrored_at IS NOT NULL \
+        OR EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = r.id AND m.origin = 2))";
 
 pub(crate) const REFERENCED_SIZE: &str = "SELECT c.size FROM repositories r \
     JOIN manifest_refs c ON c.repository_id = r.id AND c.child = $2 \
@@ -112,7 +114,7 @@ impl Metadata {
         .await
     }
 
-    /// Returns whether the repository holds a manifest that came from an upstream.
+    /// Returns whether the repository holds a manifest that came from an upstream, or held one that was evicted.
     pub async fn has_ever_mirrored(&self, repository: &RepositoryName) -> Result<bool> {
         self.read(repository.clone(), |tx, repository| {
             Box::pin(async move {
@@ -155,11 +157,26 @@ async fn delete_manifest(
     let Some((id, _)) = repositories::find(tx, repository).await? else {
         return Ok(false);
     };
-    let key = [id.value(), digest.into()];
+    let gone = delete_rows(tx, id, digest).await?;
+    if gone {
+        tx.execute(pulls::FORGET_DIGEST, &[id.value(), digest.into()])
+            .await?;
+    }
+    Ok(gone)
+}
+
+/// Deletes the manifest's row, its references and its tags, and returns whether it was there.
+pub(crate) async fn delete_rows(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
     if tx.execute(DELETE, &key).await? == 0 {
         return Ok(false);
     }
     tx.execute(DELETE_REFS, &key).await?;
+    tx.execute(pulls::FORGET_TAGS_OF, &key).await?;
     tx.execute(DELETE_TAGS, &key).await?;
     Ok(true)
 }

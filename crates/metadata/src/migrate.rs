@@ -12,11 +12,23 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    schema: 1,
-    min_compatible: 1,
-    sql: include_str!("../migrations/sqlite/0001_registry.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        schema: 1,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0001_registry.sql"),
+    },
+    Migration {
+        schema: 2,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0002_pulls.sql"),
+    },
+    Migration {
+        schema: 3,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0003_jobs.sql"),
+    },
+];
 
 /// Applies every migration the database does not have yet.
 ///

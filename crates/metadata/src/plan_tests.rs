@@ -2,7 +2,9 @@
 
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
-use crate::{blobs, manifests, migrate, push, referrers, repositories, tags, uploads};
+use crate::{
+    blobs, cached, manifests, migrate, pulls, push, reclaim, referrers, repositories, tags, uploads,
+};
 
 const QUERIES: &[&str] = &[
     blobs::BLOB,
@@ -10,11 +12,35 @@ const QUERIES: &[&str] = &[
     blobs::MOUNT_SOURCES,
     blobs::MEMBER,
     blobs::LEASE,
+    blobs::KEY_DELETING,
+    cached::REPOSITORIES,
+    cached::MANIFESTS,
+    cached::TAGS,
+    cached::REFS,
+    cached::BLOBS,
+    cached::STORED,
     manifests::BY_DIGEST,
     manifests::BY_TAG,
     manifests::EVER_MIRRORED,
+    pulls::NOTE_DIGEST,
+    pulls::NOTE_TAG,
+    pulls::FORGET_DIGEST,
+    pulls::FORGET_TAG,
+    pulls::FORGET_TAGS_OF,
+    pulls::DIGEST_PULLED,
+    pulls::TAG_PULLED,
     push::HELD_BLOB,
     push::HELD_MANIFEST,
+    reclaim::CLAIM,
+    reclaim::FORGET,
+    reclaim::CLAIMED,
+    reclaim::DELETING,
+    reclaim::PULLED_SINCE,
+    reclaim::TAG_PULLED_SINCE,
+    reclaim::LEASED,
+    reclaim::LEAVE,
+    reclaim::LEAVE_SHARED,
+    reclaim::FORGET_PULL,
     referrers::ALL,
     referrers::OF_TYPE,
     repositories::REPOSITORY,

@@ -13,6 +13,11 @@ use crate::value::{Row, Value};
 pub struct RepositoryId(i64);
 
 impl RepositoryId {
+    /// Returns the key in the column `index`.
+    pub(crate) fn from_row(row: &Row, index: usize) -> Result<Self> {
+        Ok(Self(row.i64(index)?))
+    }
+
     /// Returns the key as a parameter.
     pub(crate) fn value(self) -> Value {
         Value::Int(self.0)

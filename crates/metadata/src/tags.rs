@@ -4,6 +4,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use crate::database::Metadata;
 use crate::error::Result;
+use crate::pulls;
 use crate::repositories::{self, Origin, RepositoryId};
 use crate::tx::Tx;
 use crate::value::Value;
@@ -101,10 +102,9 @@ impl Metadata {
             (repository.clone(), tag.clone()),
             |tx, (repository, tag)| {
                 Box::pin(async move {
-                    Ok(tx
-                        .execute(DELETE, &[repository.into(), tag.as_str().into()])
-                        .await?
-                        > 0)
+                    let key = [repository.into(), tag.as_str().into()];
+                    tx.execute(pulls::FORGET_TAG, &key).await?;
+                    Ok(tx.execute(DELETE, &key).await? > 0)
                 })
             },
         )

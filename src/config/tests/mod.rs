@@ -1,6 +1,11 @@
 //! Whole configurations: from file and variables to typed values and messages.
 
+mod bounds;
 mod files;
+mod listeners;
 mod load;
+mod logins;
+mod mirror_settings;
+mod reference;
 mod upstreams;
 mod variables;

@@ -6,7 +6,7 @@
 )]
 
 use super::load::{PLAIN, errors, names, with, without_file};
-use crate::config::Login;
+use std::time::Duration;
 
 #[test]
 fn any_variable_about_upstreams_replaces_the_built_in_mirrors() {
@@ -73,29 +73,40 @@ fn contradicting_mirrors_are_refused() {
 }
 
 #[test]
-fn a_password_may_come_from_a_file_but_not_twice() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("password");
-    std::fs::write(&file, "hunter2\n").unwrap();
-    let path = file.display();
-    let text = format!(
-        "{PLAIN}proxy: {{remoteurl: https://a.example, username: u, passwordfile: {path}}}\n"
-    );
-    let config = with(&text, &[]).unwrap();
-    let login = &config.mirrors.upstreams[0].login;
-    assert!(
-        matches!(login, Some(Login::Password(is)) if is.password.reveal() == "hunter2"),
-        "{login:?}"
-    );
-    assert!(!format!("{config:?}").contains("hunter2"));
-    let found = errors(&text, &[("REGISTRY_PROXY_PASSWORD", "@hunter3")]);
+fn proxy_keeps_what_nobody_asks_for_as_long_as_distribution_does() {
+    for (ttl, kept) in [
+        ("", Some(Duration::from_hours(168))),
+        (", ttl: 1h", Some(Duration::from_hours(1))),
+        (", ttl: 0", None),
+        (", ttl: 0s", None),
+    ] {
+        let text = format!(
+            "{PLAIN}proxy: {{remoteurl: https://a.example{ttl}}}\nmirrors: [{{name: b.example}}]\n"
+        );
+        let config = with(&text, &[]).unwrap();
+        assert_eq!(config.mirrors.default().unwrap().ttl, kept, "{ttl:?}");
+        assert_eq!(config.mirrors.by_name("b.example").unwrap().ttl, None);
+    }
+    let variables = [("REGISTRY_PROXY_TTL", "2d")];
+    let text = format!("{PLAIN}proxy: {{remoteurl: https://a.example, ttl: 1h}}\n");
+    let config = with(&text, &variables).unwrap();
     assert_eq!(
-        found,
-        ["config.yml:3: proxy.passwordfile: password is set too; only one of the two can be meant"]
+        config.mirrors.upstreams[0].ttl,
+        Some(Duration::from_hours(48))
     );
-    let text =
-        format!("{PLAIN}mirrors: [{{name: a.example, username: u, passwordfile: {path}.not}}]\n");
-    assert!(
-        errors(&text, &[])[0].starts_with("config.yml:3: mirrors[0].passwordfile: cannot read ")
+    let text = format!("{PLAIN}proxy:\n  remoteurl: https://a.example\n  ttl: -1s\n");
+    assert_eq!(
+        errors(&text, &[]),
+        ["config.yml:5: proxy.ttl: \"-1s\" is negative"]
+    );
+}
+
+#[test]
+fn the_time_distribution_gives_a_write_has_no_effect_and_is_told_so() {
+    let text = format!("{PLAIN}proxy: {{remoteurl: https://a.example, cachewritetimeout: 5m}}\n");
+    let config = with(&text, &[]).unwrap();
+    assert_eq!(
+        config.warnings,
+        ["config.yml:3: proxy.cachewritetimeout has no effect"]
     );
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::{PLAIN, errors, names, with, without_file};
-use crate::config::{Environment, Level, Sources, load};
+use crate::config::catalogue::{Standing, table};
+use crate::config::{Environment, Level, Login, Sources, Space, load};
 
 #[test]
 fn variables_override_keys_whatever_their_case() {
@@ -287,6 +288,7 @@ const EVERY_SUPPORTED_VARIABLE: &[(&str, &str)] = &[
     ("REGISTRY_PROXY_USERNAME", "u"),
     ("REGISTRY_PROXY_PASSWORD", "p"),
     ("REGISTRY_PROXY_REALMS_0", "https://auth.example"),
+    ("REGISTRY_PROXY_TTL", "2d"),
     ("REGISTRY_MIRRORS_0_NAME", "a.example"),
     ("REGISTRY_MIRRORS_0_ENDPOINTS_0", "https://b.example"),
     ("REGISTRY_MIRRORS_0_DEFAULT", "false"),
@@ -297,7 +299,78 @@ const EVERY_SUPPORTED_VARIABLE: &[(&str, &str)] = &[
     ("REGISTRY_MIRRORS_0_TIMEOUT_READ", "2s"),
     ("REGISTRY_MIRRORS_0_REALMS_0", "https://realm.example"),
     ("REGISTRY_MIRRORS_0_SHADOW", "true"),
+    ("REGISTRY_MIRRORS_0_TLS_INSECURE", "true"),
+    ("REGISTRY_MIRRORS_0_HTTPPROXY", "http://proxy:3128"),
+    ("REGISTRY_MIRRORS_0_ALLOW_0", "**/app"),
+    ("REGISTRY_MIRRORS_0_DENY", "**/secret"),
+    ("REGISTRY_MIRRORS_0_FRESHNESS_TAGS_LATEST", "3s"),
+    ("REGISTRY_MIRRORS_0_FRESHNESS_BACKGROUND", "true"),
+    ("REGISTRY_MIRRORS_0_FRESHNESS_NEGATIVE", "4s"),
+    ("REGISTRY_MIRRORS_0_TIMEOUT_TOTAL", "5s"),
+    ("REGISTRY_MIRRORS_0_LIMITS_CONNECTIONS", "6"),
+    ("REGISTRY_MIRRORS_0_LIMITS_BANDWIDTH", "7MB"),
+    ("REGISTRY_MIRRORS_0_PREFETCH_LAYERS", "true"),
+    ("REGISTRY_MIRRORS_0_PREFETCH_PLATFORMS_0", "linux/amd64"),
+    ("REGISTRY_MIRRORS_1_NAME", "c.example"),
+    ("REGISTRY_MIRRORS_1_HELPER", "ecr-login"),
+    ("REGISTRY_MIRRORS_1_LIFETIME", "6h"),
+    ("REGISTRY_CACHE_MAXSIZE", "80%"),
+    ("REGISTRY_CACHE_MINFREE", "5GB"),
+    ("REGISTRY_CACHE_HIGHWATERMARK", "90%"),
+    ("REGISTRY_CACHE_LOWWATERMARK", "80%"),
+    ("REGISTRY_CACHE_MAXAGE", "30d"),
+    ("REGISTRY_CACHE_PIN", "**:keep"),
+    ("REGISTRY_WARM_0_SCHEDULE", "*/5 * * * *"),
+    ("REGISTRY_WARM_0_IMAGES_0", "a.example/app:v*"),
+    ("REGISTRY_WARM_0_PLATFORMS_0", "linux/amd64"),
+    ("REGISTRY_API_ENABLED", "false"),
+    ("REGISTRY_API_ADDR", "127.0.0.1:5005"),
+    ("REGISTRY_HTTP_DEBUG_ADDR", ":5001"),
+    ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true"),
+    ("REGISTRY_HTTP_DEBUG_PROMETHEUS_PATH", "/m"),
+    ("REGISTRY_VALIDATION_ENABLED", "false"),
 ];
+
+/// Supported keys that exclude one set above or name a file; `tests::logins` and `tests::mirror_settings` set them.
+const SET_ELSEWHERE: &[&str] = &[
+    "proxy.passwordfile",
+    "proxy.exec.command",
+    "proxy.exec.lifetime",
+    "mirrors[].passwordfile",
+    "mirrors[].dockerconfig",
+    "mirrors[].tokenfile",
+    "mirrors[].tls.ca",
+    "mirrors[].tls.certificate",
+    "mirrors[].tls.key",
+];
+
+#[test]
+fn the_list_of_variables_names_every_supported_key() {
+    let (_, supported) = table()
+        .iter()
+        .find(|(standing, _)| *standing == Standing::Supported)
+        .unwrap();
+    let set = |key: &str| {
+        let name = format!("REGISTRY_{}", key.replace('.', "_").to_ascii_uppercase());
+        EVERY_SUPPORTED_VARIABLE.iter().any(|(variable, _)| {
+            let variable = variable.replace("_0_", "[]_").replace("_1_", "[]_");
+            let variable = match variable.strip_suffix("_0") {
+                Some(list) => format!("{list}[]"),
+                None => variable,
+            };
+            match name.strip_suffix('*') {
+                Some(section) => variable.starts_with(section),
+                None => name == variable || name.strip_suffix("[]") == Some(&variable),
+            }
+        })
+    };
+    let missing: Vec<&&str> = supported
+        .iter()
+        .filter(|key| !set(key) && !SET_ELSEWHERE.contains(key))
+        .filter(|key| **key != "http.headers.*[]")
+        .collect();
+    assert!(missing.is_empty(), "no variable sets {missing:?}");
+}
 
 #[test]
 fn every_supported_key_can_be_set_by_its_variable() {
@@ -325,4 +398,13 @@ fn every_supported_key_can_be_set_by_its_variable() {
     assert!(mirror.shadow && mirror.login.is_some());
     let default = config.mirrors.default().unwrap();
     assert_eq!(default.name, "up.example");
+    assert_eq!(default.ttl, Some(Duration::from_hours(48)));
+    assert_eq!(mirror.deny[0].as_str(), "**/secret");
+    assert_eq!(mirror.limits.connections, 6);
+    let second = config.mirrors.by_name("c.example").unwrap();
+    assert!(matches!(second.login, Some(Login::Helper { .. })));
+    assert_eq!(config.cache.maxsize, Some(Space::Percent(80)));
+    assert_eq!(config.warm[0].images[0].to_string(), "a.example/app:v*");
+    assert_eq!(config.api.addr.as_deref(), Some("127.0.0.1:5005"));
+    assert_eq!(config.debug.metrics.as_deref(), Some("/m"));
 }

@@ -51,7 +51,8 @@ async fn content(
     mut found: BlobAnswer,
 ) -> Result<Response, Failure> {
     let Some(mut size) = found.size else {
-        return Ok(typed(respond::stream(StatusCode::OK, found.read_whole())));
+        let bytes = found.read_whole(at).await?;
+        return Ok(typed(respond::stream(StatusCode::OK, bytes)));
     };
     let range = wanted_range(call, digest);
     if oci::resolve_range(range, size) == RangeOutcome::Unsatisfiable {
@@ -59,13 +60,15 @@ async fn content(
     }
     Ok(match oci::resolve_range(range, size) {
         RangeOutcome::Whole => {
-            let mut response = typed(respond::stream(StatusCode::OK, found.read_whole()));
+            let bytes = found.read_whole(at).await?;
+            let mut response = typed(respond::stream(StatusCode::OK, bytes));
             respond::set_number(&mut response, CONTENT_LENGTH, size);
             response
         }
         RangeOutcome::Partial(part) => {
             let length = part.end_inclusive - part.start + 1;
-            let bytes = found.read_part(part.start..part.end_inclusive + 1);
+            let range = part.start..part.end_inclusive + 1;
+            let bytes = found.read_part(at, range).await?;
             let mut response = typed(respond::stream(StatusCode::PARTIAL_CONTENT, bytes));
             let range = format!("bytes {}-{}/{size}", part.start, part.end_inclusive);
             respond::set(&mut response, CONTENT_RANGE, &range);

@@ -26,7 +26,7 @@ pub(crate) struct Connection {
 /// Long enough for another process (an offline command) to finish a transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the statements of all operations, so that none is ever prepared twice.
-const CACHED_STATEMENTS: usize = 96;
+const CACHED_STATEMENTS: usize = 160;
 
 impl Connection {
     /// Opens the database file; a writer creates it when it is absent.

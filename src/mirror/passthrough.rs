@@ -1,0 +1,233 @@
+//! Blobs there is no room for: each reader has an upstream stream of its own, hashed from the first byte.
+//! Its last bytes are held back until the digest agrees, as everywhere; nothing is kept.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use oci::{Digest, Hasher};
+
+use super::download::{Download, Length, Patience, Wanted};
+use super::error::{Error, protocol, trouble};
+use super::remotes::Target;
+use crate::content::{self, GrowingFile};
+use crate::telemetry::Metrics;
+use crate::upstream::BlobBody;
+
+/// How long a full disk is believed to be full: filling it again for every reader would ask the upstream
+/// twice for each.
+const FULL: Duration = Duration::from_secs(1);
+
+/// How often a full disk is told.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// A fetch that is not kept.
+#[derive(Clone)]
+pub(super) struct Passing {
+    /// What is known of the blob's length.
+    pub length: Length,
+    /// What had arrived, for who has sent some of it; its name is gone.
+    pub file: Option<GrowingFile>,
+    /// An answer of the upstream from the first byte on, for the first who wants all of it.
+    pub spare: Arc<Mutex<Option<BlobBody>>>,
+}
+
+impl Passing {
+    fn take_spare(&self) -> Option<BlobBody> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.take()
+    }
+}
+
+/// One reader's stream.
+pub(super) struct Passthrough {
+    download: Download,
+    /// What is asked of a whole body; a part has no digest.
+    check: Option<Check>,
+}
+
+struct Check {
+    target: Target,
+    digest: Digest,
+    hasher: Hasher,
+    /// The bytes that came last.
+    held: Option<Bytes>,
+}
+
+impl Passthrough {
+    /// Opens the stream of a whole blob for a reader who has the first `sent` bytes.
+    ///
+    /// # Errors
+    /// The upstream's answer, and `Busy` when it has no connection left.
+    pub(super) async fn whole(
+        target: &Target,
+        digest: &Digest,
+        passing: &Passing,
+        sent: u64,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let wanted = wanted(target, digest, None);
+        let spare = if sent == 0 {
+            passing.take_spare()
+        } else {
+            None
+        };
+        let body = match spare {
+            Some(body) => body,
+            None => ask(&wanted, sent).await?,
+        };
+        metrics.passed_through(&target.remote.label);
+        let algorithm = digest.algorithm();
+        let hasher = match &passing.file {
+            Some(file) if sent > 0 => file.hash(algorithm, sent).await.map_err(lost)?,
+            _ => Hasher::new(algorithm),
+        };
+        Ok(Self {
+            download: Download::new(wanted, body, sent, passing.length)?,
+            check: Some(Check {
+                target: target.clone(),
+                digest: *digest,
+                hasher,
+                held: None,
+            }),
+        })
+    }
+
+    /// Opens the stream of the bytes of `range`.
+    ///
+    /// # Errors
+    /// As [`Passthrough::whole`].
+    pub(super) async fn part(
+        target: &Target,
+        digest: &Digest,
+        range: Range<u64>,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let wanted = wanted(target, digest, Some(range.end));
+        let body = ask(&wanted, range.start).await?;
+        metrics.passed_through(&target.remote.label);
+        let length = Length {
+            total: Some(range.end),
+            limit: Some(range.end),
+            is_confirmed: false,
+        };
+        Ok(Self {
+            download: Download::new(wanted, body, range.start, length)?,
+            check: None,
+        })
+    }
+
+    /// Returns the next bytes; none at the end.
+    ///
+    /// # Errors
+    /// The upstream's trouble, and bytes that do not have the digest.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            let bytes = self.download.chunk().await.map_err(broken)?;
+            let Some(check) = &mut self.check else {
+                return Ok(bytes);
+            };
+            let Some(bytes) = bytes else {
+                return check.finish().map_err(broken);
+            };
+            check.hasher.update(&bytes);
+            if let Some(before) = check.held.replace(bytes) {
+                return Ok(Some(before));
+            }
+        }
+    }
+}
+
+impl Check {
+    fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        let actual = self.hasher.clone().finish();
+        let stated = self.digest;
+        if actual == stated {
+            return Ok(self.held.take());
+        }
+        let upstream = &*self.target.remote.label;
+        tracing::error!(upstream, repository = %self.target.repository, %stated, %actual, "upstream sent other content than asked for");
+        let reason = format!("sent content with digest {actual} for {stated}");
+        Err(protocol(&self.target, reason))
+    }
+}
+
+fn wanted(target: &Target, digest: &Digest, end: Option<u64>) -> Wanted {
+    Wanted {
+        target: target.clone(),
+        digest: *digest,
+        end,
+        patience: Patience::AtOnce,
+    }
+}
+
+async fn ask(wanted: &Wanted, from: u64) -> Result<BlobBody, Error> {
+    let body = wanted.ask(from).await;
+    body.map_err(|error| trouble(&wanted.target, error))
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::Content(content::Error::Unavailable {
+        reason: error.to_string(),
+    })
+}
+
+fn broken(error: Error) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+/// What is known of a disk without room.
+#[derive(Default)]
+pub(super) struct NoRoom {
+    met: Mutex<Option<Instant>>,
+    told: Mutex<HashMap<Arc<str>, Instant>>,
+}
+
+impl NoRoom {
+    /// Notes that a fetch of `upstream` found the disk full.
+    pub(super) fn met(&self, upstream: &Arc<str>) {
+        let now = Instant::now();
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.tell(upstream, now);
+    }
+
+    /// Returns whether the disk was full a moment ago.
+    pub(super) fn is_recent(&self) -> bool {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.is_some_and(|met| met.elapsed() < FULL)
+    }
+
+    /// Tells the operator, once in a while for each upstream.
+    pub(super) fn tell(&self, upstream: &Arc<str>, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told
+            .get(upstream)
+            .is_none_or(|before| now.duration_since(*before) >= TOLD_EVERY);
+        if is_due {
+            told.insert(Arc::clone(upstream), now);
+            tracing::warn!(%upstream, "disk full: passing blobs through");
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::NoRoom;
+
+    #[test]
+    fn a_full_disk_is_told_once_a_minute_for_each_upstream() {
+        let (full, now) = (NoRoom::default(), Instant::now());
+        let (hub, quay): (Arc<str>, Arc<str>) = ("docker.io".into(), "quay.io".into());
+        assert!(full.tell(&hub, now));
+        assert!(!full.tell(&hub, now + Duration::from_secs(59)));
+        assert!(full.tell(&quay, now + Duration::from_secs(59)));
+        assert!(full.tell(&hub, now + Duration::from_secs(60)));
+    }
+}
