@@ -6,6 +6,8 @@ mod endpoints;
 mod lists;
 mod redirects;
 mod server;
+mod standing;
+mod tls;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
