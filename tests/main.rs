@@ -16,6 +16,7 @@ mod leases;
 mod limits;
 mod manifests;
 mod metrics;
+mod mirror_account;
 mod mirror_blobs;
 mod mirror_cli;
 mod mirror_followers;

@@ -9,8 +9,7 @@ use oci::Digest;
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
 use super::download::{Download, Length, Patience, Wanted};
-use super::error::Error;
-pub(super) use super::error::{protocol, trouble};
+use super::error::{Error, protocol, trouble};
 use super::flights::Flights;
 use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
@@ -129,6 +128,9 @@ impl Mirror {
         match self.stored_blob(target, digest).await? {
             MirroredBlob::Whole(stored) => Ok(stored.size()),
             MirroredBlob::Damaged | MirroredBlob::Absent => {
+                if self.blobs.no_room.is_recent() {
+                    return Err(content::Error::StorageFull.into());
+                }
                 let mut follower = self.follow(target, digest);
                 follower.settled_telling(arrived).await
             }

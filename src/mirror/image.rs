@@ -10,8 +10,7 @@ use oci::{
     Descriptor, Digest, Glob, ManifestKind, Page, Reference, RepositoryName, Tag, media_type,
 };
 
-use super::blob::{protocol, trouble};
-use super::error::Error;
+use super::error::{Error, protocol, trouble};
 use super::follower::Arrived;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
