@@ -4,6 +4,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
@@ -71,6 +72,11 @@ impl TestServer {
 
     pub(crate) fn clock(&self) -> &Fake {
         &self.clock
+    }
+
+    /// Lets the pause pass after which an upstream that was in trouble is asked again; the first one takes a second.
+    pub(crate) fn let_upstreams_rest(&self) {
+        self.clock.advance(Duration::from_secs(1));
     }
 
     /// Returns a client of the server's socket: the administrator.
