@@ -1,6 +1,8 @@
 //! Builds every part from the configuration once, starts them and stops them. The only place that
 //! knows how the rooms fit together.
 
+mod listeners;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +14,12 @@ use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
+use self::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::{self, Background, Content, StateDirectory};
-use crate::http::server::{Limits, Server, bind};
 use crate::http::{self, Context};
+use crate::jobs::Jobs;
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -31,7 +34,7 @@ pub struct Options {
 
 /// A running server.
 pub struct Running {
-    server: Server,
+    listeners: Listeners,
     content: Arc<Content>,
     background: Background,
     metadata: Metadata,
@@ -79,7 +82,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         &config.mirrors,
         Arc::clone(&content),
         manifest_limit,
-        metrics,
+        metrics.clone(),
         &clock,
         &instance,
     )
@@ -90,22 +93,27 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         validation_disabled: config.validation.disabled,
         lease: config.gc.lease,
     };
-    let registry = Registry::new(Arc::clone(&content), Arc::new(mirror), rules);
-    let listeners = match options.listener {
-        Some(listener) => vec![listener],
-        None => bind(&config.http.addr)
-            .with_context(|| format!("cannot listen on {}", config.http.addr))?,
-    };
-    let handler = http::handler(Context {
+    let mirror = Arc::new(mirror);
+    let jobs = Jobs::new(
+        metadata.clone(),
+        Arc::clone(&mirror),
+        Arc::clone(&content),
+        Arc::clone(&clock),
+        config.warm.clone(),
+    );
+    let registry = Registry::new(Arc::clone(&content), mirror, rules);
+    let context = Context {
         registry: Arc::new(registry),
+        jobs,
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
+        metrics,
         access_log: AccessLog::stdout(config.log.accesslog_disabled),
         instance,
         clock,
-    });
+    };
     Ok(Running {
-        server: Server::start(listeners, handler, Limits::default())?,
+        listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
         background: Background::start(&content),
         content,
         metadata,
@@ -164,9 +172,19 @@ fn settings(config: &Config) -> anyhow::Result<http::Settings> {
 }
 
 impl Running {
-    /// Returns the address served on.
+    /// Returns the address the registry is served on.
     pub fn addr(&self) -> SocketAddr {
-        self.server.addresses()[0]
+        self.listeners.addr()
+    }
+
+    /// Returns the address of the management API, if it has one of its own (`api.addr`).
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.listeners.api_addr()
+    }
+
+    /// Returns the address of the debug listener, if there is one (`http.debug.addr`).
+    pub fn debug_addr(&self) -> Option<SocketAddr> {
+        self.listeners.debug_addr()
     }
 
     /// Returns the content room, for what runs beside requests.
@@ -177,7 +195,7 @@ impl Running {
     /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
-        let cut = self.server.drain(self.drain).await;
+        let cut = self.listeners.drain(self.drain).await;
         self.background.stop().await;
         self.metadata.close().await;
         cut

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod content;
 pub mod http;
+pub mod jobs;
 pub mod mirror;
 pub mod policy;
 pub mod registry;

@@ -2,9 +2,12 @@
 //! Everything a client can influence is escaped, so that no line can be forged and no terminal driven.
 
 mod access_log;
+mod distribution_metrics;
+mod labels;
 mod log_lines;
 mod metrics;
 
 pub use access_log::{AccessLine, AccessLog};
+pub use labels::{Breaker, CacheResult, Endpoint, Kind};
 pub use log_lines::{LogLines, init};
-pub use metrics::{Breaker, CacheResult, Kind, METRICS_TYPE, Metrics, MirrorNumbers};
+pub use metrics::{METRICS_TYPE, Metrics, MirrorNumbers};

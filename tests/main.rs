@@ -4,6 +4,7 @@
     reason = "in a story a failed unwrap is a failed check"
 )]
 
+mod api;
 mod config_cli;
 mod delete;
 mod digests;
@@ -14,11 +15,15 @@ mod faults_upstream;
 mod leases;
 mod limits;
 mod manifests;
+mod metrics;
 mod mirror_blobs;
 mod mirror_cache;
+mod mirror_followers;
+mod mirror_full_disk;
 mod mirror_lists;
 mod mirror_manifests;
 mod mirror_names;
+mod mirror_ranges;
 mod mount;
 mod pull;
 mod push;

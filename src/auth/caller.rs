@@ -16,6 +16,11 @@ impl Principal {
         Self("anonymous".to_owned())
     }
 
+    /// Returns the principal of whoever can open the socket in the state directory.
+    pub fn administrator() -> Self {
+        Self("socket:administrator".to_owned())
+    }
+
     /// Returns the stored form.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,7 +38,7 @@ impl fmt::Display for Principal {
 pub struct Caller {
     /// The identity.
     pub principal: Principal,
-    /// The address of the peer; `None` for Seawall's own work.
+    /// The address of the peer; `None` for the local socket and Seawall's own work.
     pub address: Option<IpAddr>,
 }
 
@@ -45,12 +50,42 @@ impl Caller {
             address: Some(address),
         }
     }
+
+    /// Returns the caller of a request that came through the socket in the state directory.
+    pub fn administrator() -> Self {
+        Self {
+            principal: Principal::administrator(),
+            address: None,
+        }
+    }
 }
 
 /// Tells whether `caller` may do every one of `wanted`.
 ///
 /// No authentication driver is configurable yet (a configuration that asks for one is refused at start),
-/// so everyone may do everything; the gate asks all the same, with the parsed resource.
-pub fn authorize(_caller: &Caller, _wanted: &[(Resource, Action)]) -> bool {
-    true
+/// so everyone may pull, push and delete; only the administrator may manage the server.
+pub fn authorize(caller: &Caller, wanted: &[(Resource, Action)]) -> bool {
+    wanted.iter().all(|(_, action)| match action {
+        Action::Pull | Action::Push | Action::Delete => true,
+        Action::Administer => caller.principal == Principal::administrator(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use oci::{Action, Resource};
+
+    use super::{Caller, authorize};
+
+    #[test]
+    fn nobody_manages_the_server_but_its_administrator() {
+        let stranger = Caller::anonymous(Ipv4Addr::LOCALHOST.into());
+        let manage = (Resource::Server, Action::Administer);
+        let pull = (Resource::Catalog, Action::Pull);
+        assert!(authorize(&stranger, std::slice::from_ref(&pull)));
+        assert!(!authorize(&stranger, &[pull, manage.clone()]));
+        assert!(authorize(&Caller::administrator(), &[manage]));
+    }
 }

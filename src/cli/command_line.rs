@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::{check_config, client_config, serve};
+use super::{check_config, client_config, mirror, serve};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// See what the mirrors of the running server do, and have them fetch or forget images
+    Mirror(mirror::Arguments),
 }
 
 impl CommandLine {
@@ -57,7 +59,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config"]
+    let is_command = ["serve", "check-config", "client-config", "mirror"]
         .iter()
         .any(|command| argument == *command);
     let path = Path::new(argument);
@@ -145,10 +147,20 @@ mod tests {
         let mut command = CommandLine::command();
         command.build();
         let mut shown = format!("$ seawall --help\n{}", command.render_help());
-        for name in ["serve", "check-config", "client-config"] {
-            let sub = command
-                .find_subcommand_mut(name)
-                .expect("the command exists");
+        for names in [
+            &["serve"][..],
+            &["check-config"],
+            &["client-config"],
+            &["mirror"],
+            &["mirror", "status"],
+            &["mirror", "warm"],
+            &["mirror", "purge"],
+        ] {
+            let mut sub = &mut command;
+            for name in names {
+                sub = sub.find_subcommand_mut(name).expect("the command exists");
+            }
+            let name = names.join(" ");
             shown.push_str(&format!("\n$ seawall {name} --help\n{}", sub.render_help()));
         }
         assert_eq!(shown, include_str!("snapshots/help.txt"));

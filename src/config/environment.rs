@@ -33,6 +33,12 @@ impl Environment {
         }
     }
 
+    /// Returns the token for a server on the network (`SEAWALL_TOKEN`).
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        self.get("SEAWALL_TOKEN")?.to_str().map(str::to_owned)
+    }
+
     /// Returns the value of a variable; one that is set to nothing counts as unset.
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables

@@ -18,6 +18,14 @@ pub struct Storage {
     pub readonly: bool,
 }
 
+impl Storage {
+    /// Returns where the running server's socket lies: whoever can open it is the administrator.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.statedirectory.join("seawall.sock")
+    }
+}
+
 /// What applies where the section says nothing.
 pub(super) struct Defaults<'d> {
     /// The store root.

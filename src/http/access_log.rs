@@ -16,7 +16,7 @@ const LONGEST: usize = 1024;
 
 /// What of a request is logged.
 pub(super) struct Pending {
-    remote: IpAddr,
+    remote: Option<IpAddr>,
     arrived_micros: i64,
     method: String,
     target: String,
@@ -27,7 +27,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Returns what is to be logged of `request`.
-    pub(super) fn of(request: &Parts, remote: IpAddr, clock: &dyn Clock) -> Self {
+    pub(super) fn of(request: &Parts, remote: Option<IpAddr>, clock: &dyn Clock) -> Self {
         Self {
             remote,
             arrived_micros: clock.wall_micros(),

@@ -10,14 +10,15 @@ use hyper::header::{FORWARDED, HOST};
 use super::context::Settings;
 
 /// Returns what goes before a path that begins with `/`; empty where only a relative URL is possible.
-pub(super) fn base_url(settings: &Settings, headers: &HeaderMap, peer: IpAddr) -> String {
+pub(super) fn base_url(settings: &Settings, headers: &HeaderMap, peer: Option<IpAddr>) -> String {
     if let Some(host) = &settings.host {
         return host.as_str().trim_end_matches('/').to_owned();
     }
     if settings.relative_urls {
         return String::new();
     }
-    let said = if is_trusted(peer) {
+    // What comes through the local socket comes from the administrator.
+    let said = if peer.is_none_or(is_trusted) {
         forwarded(headers).unwrap_or_default()
     } else {
         Said::default()
@@ -89,12 +90,19 @@ fn is_trusted(peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use hyper::HeaderMap;
 
     use super::{Settings, base_url};
 
-    const NEAR: [u8; 4] = [10, 0, 0, 7];
-    const FAR: [u8; 4] = [203, 0, 113, 7];
+    fn near() -> Option<IpAddr> {
+        Some([10, 0, 0, 7].into())
+    }
+
+    fn far() -> Option<IpAddr> {
+        Some([203, 0, 113, 7].into())
+    }
 
     fn settings() -> Settings {
         Settings {
@@ -119,7 +127,7 @@ mod tests {
     fn the_request_host_is_used_without_a_proxy() {
         let headers = headers(&[("host", "registry:5000")]);
         assert_eq!(
-            base_url(&settings(), &headers, FAR.into()),
+            base_url(&settings(), &headers, far()),
             "http://registry:5000"
         );
     }
@@ -131,11 +139,8 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "outer, other"),
         ]);
-        assert_eq!(
-            base_url(&settings(), &headers, NEAR.into()),
-            "https://outer"
-        );
-        assert_eq!(base_url(&settings(), &headers, FAR.into()), "http://inner");
+        assert_eq!(base_url(&settings(), &headers, near()), "https://outer");
+        assert_eq!(base_url(&settings(), &headers, far()), "http://inner");
     }
 
     #[test]
@@ -148,13 +153,13 @@ mod tests {
             ),
             ("x-forwarded-host", "older"),
         ]);
-        let url = base_url(&settings(), &headers, NEAR.into());
+        let url = base_url(&settings(), &headers, near());
         assert_eq!(url, "https://a.example:8443");
     }
 
     #[test]
     fn a_host_that_is_none_gives_a_relative_url() {
         let headers = headers(&[("host", "a/../b?c")]);
-        assert_eq!(base_url(&settings(), &headers, NEAR.into()), "");
+        assert_eq!(base_url(&settings(), &headers, near()), "");
     }
 }

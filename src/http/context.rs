@@ -7,8 +7,9 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::registry::{InstanceId, Registry};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Metrics};
 
 /// Settings that shape answers.
 #[derive(Clone, Debug)]
@@ -34,10 +35,14 @@ pub const MANIFEST_BUDGET_KIB: usize = 32 << 10;
 pub struct Context {
     /// The registry.
     pub registry: Arc<Registry>,
+    /// Work in the background.
+    pub jobs: Jobs,
     /// The settings.
     pub settings: Settings,
     /// Memory for the bodies of manifests that are being pushed, in KiB.
     pub manifest_budget: Arc<Semaphore>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where requests are logged.
     pub access_log: AccessLog,
     /// What this server calls itself in `Via`.

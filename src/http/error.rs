@@ -214,7 +214,7 @@ fn classify_registry(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Mirrored { .. } | Error::ReadOnly | Error::DeleteDisabled => {
             (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
         }
-        Error::Shadows { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        Error::Shadows { .. } | Error::Refused { .. } => (StatusCode::FORBIDDEN, ErrorCode::Denied),
         Error::Upstream { error, .. } => classify_upstream(error),
         Error::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),

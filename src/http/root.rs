@@ -1,5 +1,5 @@
-//! The first step of every request: which API it is for, then the headers and the log line that every
-//! answer gets.
+//! The first step of every request: which API behind its door it is for, then the headers and the log
+//! line that every answer gets.
 
 use std::sync::Arc;
 
@@ -9,36 +9,40 @@ use hyper::{Method, Request, StatusCode};
 use oci::RouteError;
 
 use super::access_log::Pending;
+use super::api::{self, Problem};
 use super::context::Context;
+use super::door::Door;
 use super::error::Failure;
 use super::respond::{self, Response};
 use super::server::{Handler, PeerInfo, RequestBody};
-use super::v2;
+use super::{v2, watch};
 use crate::registry::Via;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
-/// Returns the service of the whole server.
-pub fn handler(context: Context) -> Handler {
-    let context = Arc::new(context);
+/// Returns the service behind `door`.
+pub fn handler(context: Arc<Context>, door: Door) -> Handler {
+    let door = Arc::new(door);
     Arc::new(move |request, peer| {
-        let context = Arc::clone(&context);
-        Box::pin(async move { answer(&context, request, peer).await })
+        let (context, door) = (Arc::clone(&context), Arc::clone(&door));
+        Box::pin(async move { answer(&context, &door, request, peer).await })
     })
 }
 
-async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: PeerInfo) -> Response {
+async fn answer(
+    context: &Arc<Context>,
+    door: &Door,
+    request: Request<RequestBody>,
+    peer: PeerInfo,
+) -> Response {
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let log = context.access_log.is_enabled().then(|| {
         let clock = context.clock.as_ref();
-        Pending::of(&parts, peer.addr.ip(), clock)
+        Pending::of(&parts, peer.ip(), clock)
     });
-    let mut response = match dispatch(context, parts, body, peer).await {
-        Ok(response) => response,
-        Err(failure) => failure.into_response(),
-    };
+    let mut response = dispatch(context, door, parts, body, peer).await;
     if is_head {
         response = respond::without_body(response);
     }
@@ -55,6 +59,30 @@ async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: Pee
 }
 
 async fn dispatch(
+    context: &Arc<Context>,
+    door: &Door,
+    parts: Parts,
+    body: RequestBody,
+    peer: PeerInfo,
+) -> Response {
+    if let Some(response) = watch::answer(context, door, &parts, peer).await {
+        return response;
+    }
+    let path = parts.uri.path().to_owned();
+    if let Some(prefix) = door.api_prefix(&context.settings)
+        && let Some(below) = api::below_root(&path, prefix)
+    {
+        let root = format!("{}{}", prefix.trim_end_matches('/'), api::ROOT);
+        return api::answer(context, (root, below), parts, body, peer).await;
+    }
+    if !door.has_registry() {
+        return Problem::not_found().into_response();
+    }
+    let answered = registry(context, parts, body, peer).await;
+    answered.unwrap_or_else(Failure::into_response)
+}
+
+async fn registry(
     context: &Arc<Context>,
     parts: Parts,
     body: RequestBody,

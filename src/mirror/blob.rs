@@ -2,22 +2,25 @@
 //! digest is never stored, and one there is no room for is passed through.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use oci::Digest;
 
+use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
 use super::blob_size::LastHead;
 use super::download::{Download, Length, Patience, Wanted};
-use super::error::Error;
-pub(super) use super::error::{protocol, trouble};
+use super::error::{Error, protocol, trouble};
 use super::follower::{Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
+use super::missing::Thing;
 use super::passthrough::{NoRoom, Passing};
 use super::remotes::{Mirror, Target};
-use super::tally::{Reason, Saved, Tally};
+use super::tally::{Saved, Tally};
 use crate::content::{
     self, Content, Fill, Filled, GrowingFile, MirroredBlob, Room, StoredBlob, Turns,
 };
+use crate::telemetry::Kind;
 use crate::upstream::{self, BlobBody};
 
 /// Where a mirrored blob was found.
@@ -47,50 +50,69 @@ pub(super) struct Blobs {
     no_room: Arc<NoRoom>,
 }
 
+enum Found {
+    Stored(StoredBlob),
+    Arriving(Follower, Option<u64>),
+}
+
 impl Mirror {
     /// Returns the blob `digest` of `target` for a client, fetching it if it is not stored.
     ///
     /// # Errors
     /// The upstream's answer, or storage errors.
     pub async fn blob(&self, target: &Target, digest: &Digest) -> Result<BlobFound, Error> {
+        let told = Told::begin(target, Kind::Blob, digest);
         let tally = Tally::new(&self.metrics, target);
-        let stored = match self.stored_blob(target, digest).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                tally.failed();
-                return Err(error);
-            }
-        };
-        let reason = match stored {
-            MirroredBlob::Whole(blob) => {
+        match self.find(target, digest, &told).await {
+            Ok(Found::Stored(blob)) => {
                 let saved = tally.hit();
-                return Ok(BlobFound::Stored { blob, saved });
+                Ok(BlobFound::Stored { blob, saved })
             }
-            MirroredBlob::Damaged => Reason::Damaged,
-            MirroredBlob::Absent => Reason::NotStored,
-        };
-        let mut follower = self.follow(target, digest);
-        if !follower.leads() {
-            self.metrics.joined(&target.remote.label);
-        }
-        match follower.started().await {
-            Ok(total) => {
-                let reason = if follower.is_passing() {
-                    Reason::NoRoom
-                } else if follower.leads() {
-                    reason
-                } else {
-                    Reason::Joined
-                };
-                tally.tell_miss(target, digest, reason);
+            Ok(Found::Arriving(mut follower, total)) => {
                 follower.tally = Some(tally);
                 Ok(BlobFound::Arriving { follower, total })
             }
             Err(error) => {
+                told.error(&error);
                 tally.failed();
                 Err(error)
             }
         }
+    }
+
+    async fn find(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        told: &Told<'_>,
+    ) -> Result<Found, Error> {
+        target.refuse_unlisted()?;
+        let reason = match self.stored_blob(target, digest).await? {
+            MirroredBlob::Whole(blob) => return Ok(Found::Stored(blob)),
+            MirroredBlob::Damaged => MissReason::Damaged,
+            MirroredBlob::Absent => MissReason::NotStored,
+        };
+        let thing = Thing::Blob(*digest);
+        self.refuse_missing(target, &thing)?;
+        let mut follower = self.follow(target, digest);
+        let joined = !follower.leads();
+        if joined {
+            self.metrics.joined(&target.remote.label);
+        }
+        let total = match follower.started().await {
+            Err(Error::Upstream(failed)) => {
+                return self.heard_of(target, thing, Err(failed.error));
+            }
+            told => told?,
+        };
+        self.found_after_all(target, thing);
+        let reason = if follower.is_passing() {
+            MissReason::NoRoom
+        } else {
+            reason
+        };
+        told.miss(Miss { reason, joined });
+        Ok(Found::Arriving(follower, total))
     }
 
     /// Brings the blob here for nobody in particular; returns its size in bytes.
@@ -98,12 +120,15 @@ impl Mirror {
     /// # Errors
     /// The upstream's answer, or storage errors; `StorageFull` when there is no room to keep it.
     pub async fn store_blob(&self, target: &Target, digest: &Digest) -> Result<u64, Error> {
+        target.refuse_unlisted()?;
         match self.stored_blob(target, digest).await? {
-            MirroredBlob::Whole(stored) => Ok(stored.size()),
-            MirroredBlob::Damaged | MirroredBlob::Absent => {
-                self.follow(target, digest).settled().await
-            }
+            MirroredBlob::Whole(stored) => return Ok(stored.size()),
+            MirroredBlob::Damaged | MirroredBlob::Absent => {}
         }
+        if self.blobs.no_room.is_recent() {
+            return Err(content::Error::StorageFull.into());
+        }
+        self.follow(target, digest).settled().await
     }
 
     /// Joins the fetch of a blob that is not stored, or begins it.
@@ -191,8 +216,7 @@ impl Filling {
             None => None,
         };
         let Some(room) = room else {
-            self.no_room
-                .tell(&target.remote.label, std::time::Instant::now());
+            self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
         };
         let teller = lead.clone();
@@ -205,7 +229,7 @@ impl Filling {
         let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
             Ok(begun) => begun,
             Err(content::Error::StorageFull) => {
-                self.no_room.met(&target.remote.label);
+                self.meet_full_disk();
                 return pass(lead, length, Some(body), None);
             }
             Err(error) => return Err(error.into()),
@@ -224,6 +248,12 @@ impl Filling {
             return None;
         }
         self.content.take_room(bytes).await
+    }
+
+    /// Remembers for a moment that the disk is full, and has room made.
+    fn meet_full_disk(&self) {
+        self.no_room.met(&self.target.remote.label);
+        self.content.has_room_for(None);
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.
@@ -245,7 +275,7 @@ impl Filling {
                     return Ok(());
                 }
                 Ok(Filled::NotKept { size }) => {
-                    self.no_room.met(&target.remote.label);
+                    self.meet_full_disk();
                     lead.whole(size, file);
                     return Ok(());
                 }
@@ -262,7 +292,7 @@ impl Filling {
             }
         };
         if let Error::Content(content::Error::StorageFull) = error {
-            self.no_room.met(&target.remote.label);
+            self.meet_full_disk();
             return pass(lead, length, None, Some(file));
         }
         tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use oci::Digest;
 
-use super::error::{Error, trouble};
+use super::error::Error;
 use super::inflight::FetchKey;
+use super::missing::Thing;
 use super::remotes::{Mirror, Target};
 use crate::content::MirroredBlob;
 use crate::upstream;
@@ -23,15 +24,18 @@ impl Mirror {
     /// # Errors
     /// The upstream's answer, or storage errors.
     pub async fn blob_size(&self, target: &Target, digest: &Digest) -> Result<Option<u64>, Error> {
+        target.refuse_unlisted()?;
         if let MirroredBlob::Whole(stored) = self.stored_blob(target, digest).await? {
             return Ok(Some(stored.size()));
         }
+        let thing = Thing::Blob(*digest);
+        self.refuse_missing(target, &thing)?;
         let key = FetchKey::new(target, digest);
         if let Some(mut follower) = self.blobs.inflight.join(&key) {
             return follower.started().await;
         }
         let size = self.head_blob(target, digest).await;
-        size.map_err(|error| trouble(target, error))
+        self.heard_of(target, thing, size)
     }
 
     /// Asks the upstream for the size of a blob; whoever comes meanwhile gets the same answer.

@@ -1,17 +1,24 @@
-//! Lists of a mirrored repository: tags and referrers are asked of the upstream, and answered from
-//! what is known here, with a warning, when it is in trouble.
+//! Lists of a mirrored repository: tags and referrers are asked of the upstream, by one request on behalf of all who ask at
+//! once, and answered from what is known here, with a warning, when it is in trouble.
 
-use oci::{Descriptor, Digest, Manifest, Page, Reference};
+use std::sync::Arc;
 
-use super::blob::trouble;
+use oci::{Descriptor, Digest, Manifest, Page, Reference, RepositoryName};
+
+use super::account::{Miss, MissReason, Told};
 use super::error::Error;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
-use super::remotes::{Mirror, Target};
+use super::missing::Thing;
+use super::remotes::{Manner, Mirror, Target};
 use crate::content::fallback_tag;
+use crate::telemetry::Kind;
 use crate::upstream;
 
 /// More descriptors than an upstream's whole list may have.
 const KNOWN_REFERRERS: usize = 1000;
+
+/// Memory for the lists of referrers that upstreams told last, in bytes.
+const TOLD_BYTES: u64 = 32 << 20;
 
 /// One page of tags.
 #[derive(Clone, Debug)]
@@ -33,13 +40,91 @@ pub struct ReferrersFound {
     pub stale: Option<String>,
 }
 
+/// What makes two requests for tags the same question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TagsPageOf {
+    repository: RepositoryName,
+    n: Option<u64>,
+    last: Option<String>,
+}
+
+/// What makes two requests for referrers the same question.
+pub(super) type ReferrersOf = (RepositoryName, Digest);
+
+/// The referrers that upstreams told last, for when they are gone. Losing one costs an answer during an outage.
+pub(super) struct ToldReferrers(moka::sync::Cache<ReferrersOf, Arc<Vec<Descriptor>>>);
+
+impl Default for ToldReferrers {
+    fn default() -> Self {
+        let cache = moka::sync::Cache::builder()
+            .max_capacity(TOLD_BYTES)
+            .weigher(|_: &ReferrersOf, told: &Arc<Vec<Descriptor>>| weight(told))
+            .build();
+        Self(cache)
+    }
+}
+
+/// Returns about how many bytes a list takes.
+fn weight(told: &[Descriptor]) -> u32 {
+    let bytes: usize = told
+        .iter()
+        .map(|descriptor| {
+            let annotations = descriptor.annotations.iter();
+            let noted: usize = annotations
+                .map(|(key, value)| key.len() + value.len())
+                .sum();
+            let artifact_type = descriptor.artifact_type.as_ref().map_or(0, String::len);
+            let data = descriptor.data.as_ref().map_or(0, |data| data.len());
+            512 + noted + artifact_type + data
+        })
+        .sum();
+    u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
+}
+
 impl Mirror {
     /// Returns a page of the tags of `target`.
     ///
     /// # Errors
-    /// The upstream's answer when no tag is known here, or storage errors.
-    pub async fn tags(&self, target: &Target, page: &Page) -> Result<TagsFound, Error> {
-        let error = match target.ask().tags(&target.path, page).await {
+    /// [`Error::Refused`], the upstream's answer when no tag is known here, or storage errors.
+    pub async fn tags(self: &Arc<Self>, target: &Target, page: &Page) -> Result<TagsFound, Error> {
+        let reference = page.last.as_deref().unwrap_or("tags");
+        let told = Told::begin(target, Kind::Tags, &reference);
+        let answer = self.tags_together(target, page).await;
+        told.listed(answer, |found| found.stale.as_deref())
+    }
+
+    async fn tags_together(
+        self: &Arc<Self>,
+        target: &Target,
+        page: &Page,
+    ) -> Result<(TagsFound, bool), Error> {
+        target.refuse_unlisted()?;
+        self.refuse_missing(target, &Thing::Tags)?;
+        let question = TagsPageOf {
+            repository: target.repository.clone(),
+            n: page.n,
+            last: page.last.clone(),
+        };
+        let (mirror, target, page) = (Arc::clone(self), target.clone(), page.clone());
+        let label = Arc::clone(&target.remote.label);
+        let asking = async move { mirror.ask_tags(&target, &page).await };
+        let answer = self.listing.ask(question, asking).await;
+        if answer.joined {
+            self.metrics.joined(&label);
+        }
+        Ok((answer.outcome?, answer.joined))
+    }
+
+    async fn ask_tags(&self, target: &Target, page: &Page) -> Result<TagsFound, Error> {
+        let repository = &target.repository;
+        let any = self.content.known_tags(repository, None, Some(1)).await?;
+        let asking = target.asking(if any.is_some() {
+            Manner::WithFallback
+        } else {
+            Manner::Plain
+        });
+        let answer = asking.tags(&target.path, page).await;
+        let failed = match self.heard_of(target, Thing::Tags, answer) {
             Ok(found) => {
                 return Ok(TagsFound {
                     tags: found.tags,
@@ -47,20 +132,17 @@ impl Mirror {
                     stale: None,
                 });
             }
-            Err(error) => error,
+            Err(Error::Upstream(failed)) if failed.error.is_trouble() => failed,
+            Err(error) => return Err(error),
         };
-        if !error.is_trouble() {
-            return Err(trouble(target, error));
-        }
         // One more than asked for tells whether there is a next page.
         let limit = page.n.map(|n| n.saturating_add(1));
         let known = self
             .content
-            .known_tags(&target.repository, page.last.as_deref(), limit)
+            .known_tags(repository, page.last.as_deref(), limit)
             .await?;
-        let failed = trouble(target, error);
         let Some(mut tags) = known else {
-            return Err(failed);
+            return Err(failed.into());
         };
         let next = page.n.and_then(|n| Page::cut(&mut tags, n));
         Ok(TagsFound {
@@ -74,38 +156,98 @@ impl Mirror {
     /// has none from its fallback tag.
     ///
     /// # Errors
-    /// The upstream's trouble when no referrer is known here, or storage errors.
+    /// [`Error::Refused`], the upstream's trouble when nothing is known here, or storage errors.
     pub async fn referrers(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         subject: &Digest,
     ) -> Result<ReferrersFound, Error> {
-        let error = match target.ask().referrers(&target.path, subject).await {
-            Ok(Some(descriptors)) => {
+        let told = Told::begin(target, Kind::Referrers, subject);
+        let answer = self.referrers_together(target, subject).await;
+        told.listed(answer, |found| found.stale.as_deref())
+    }
+
+    async fn referrers_together(
+        self: &Arc<Self>,
+        target: &Target,
+        subject: &Digest,
+    ) -> Result<(ReferrersFound, bool), Error> {
+        target.refuse_unlisted()?;
+        let question = (target.repository.clone(), *subject);
+        let (mirror, asked, subject) = (Arc::clone(self), target.clone(), *subject);
+        let asking = async move { mirror.ask_referrers(&asked, &subject).await };
+        let answer = self.referring.ask(question, asking).await;
+        if answer.joined {
+            self.metrics.joined(&target.remote.label);
+        }
+        Ok((answer.outcome?, answer.joined))
+    }
+
+    async fn ask_referrers(
+        self: &Arc<Self>,
+        target: &Target,
+        subject: &Digest,
+    ) -> Result<ReferrersFound, Error> {
+        let api = Thing::Referrers(*subject);
+        if self.refuse_missing(target, &api).is_err() {
+            return self.fallback(target, subject).await;
+        }
+        let known = self.known_referrers(target, subject).await?;
+        let asking = target.asking(if known.is_some() {
+            Manner::WithFallback
+        } else {
+            Manner::Plain
+        });
+        let answer = match asking.referrers(&target.path, subject).await {
+            Ok(Some(descriptors)) => Ok(descriptors),
+            Ok(None) => Err(upstream::Error::NotFound),
+            Err(error) => Err(error),
+        };
+        let failed = match self.heard_of(target, api, answer) {
+            Ok(descriptors) => {
+                let told = Arc::new(descriptors.clone());
+                let key = (target.repository.clone(), *subject);
+                self.told.0.insert(key, told);
                 return Ok(ReferrersFound {
                     descriptors,
                     stale: None,
                 });
             }
-            Ok(None) => return self.fallback(target, subject).await,
-            Err(error) => error,
+            Err(error) if error.is_not_found() => return self.fallback(target, subject).await,
+            Err(Error::Upstream(failed)) if failed.error.is_trouble() => failed,
+            Err(error) => return Err(error),
         };
-        let trouble_here = error.is_trouble();
-        let failed = trouble(target, error);
-        if !trouble_here {
-            return Err(failed);
+        match known {
+            Some(descriptors) => Ok(ReferrersFound {
+                descriptors,
+                stale: Some(failed.to_string()),
+            }),
+            None => Err(failed.into()),
         }
-        let known = self
+    }
+
+    /// Returns the referrers known here: those the upstream told last, and stored manifests with that subject. None when
+    /// nothing is known, which is not the same as no referrers.
+    async fn known_referrers(
+        &self,
+        target: &Target,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, Error> {
+        let stored = self
             .content
             .referrers(&target.repository, subject, None, None, KNOWN_REFERRERS)
             .await?;
-        if known.is_empty() {
-            return Err(failed);
+        let told = self.told.0.get(&(target.repository.clone(), *subject));
+        let Some(told) = told else {
+            return Ok((!stored.is_empty()).then_some(stored));
+        };
+        let mut known = told.to_vec();
+        for descriptor in stored {
+            if !known.iter().any(|other| other.digest == descriptor.digest) {
+                known.push(descriptor);
+            }
         }
-        Ok(ReferrersFound {
-            descriptors: known,
-            stale: Some(failed.to_string()),
-        })
+        Ok(Some(known))
     }
 
     /// Returns what an index lists; nothing when it cannot be read as one.
@@ -118,7 +260,11 @@ impl Mirror {
         index.map_or_else(|_| Vec::new(), Manifest::into_children)
     }
 
-    async fn fallback(&self, target: &Target, subject: &Digest) -> Result<ReferrersFound, Error> {
+    async fn fallback(
+        self: &Arc<Self>,
+        target: &Target,
+        subject: &Digest,
+    ) -> Result<ReferrersFound, Error> {
         let none = ReferrersFound {
             descriptors: Vec::new(),
             stale: None,
@@ -137,10 +283,27 @@ impl Mirror {
                     CacheState::Hit | CacheState::Revalidated | CacheState::Miss => None,
                 },
             }),
-            Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {
-                Ok(none)
-            }
+            Err(error) if error.is_not_found() => Ok(none),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Told<'_> {
+    /// Tells how a list came about, and returns it.
+    fn listed<T>(
+        &self,
+        answer: Result<(T, bool), Error>,
+        stale: impl Fn(&T) -> Option<&str>,
+    ) -> Result<T, Error> {
+        let (found, joined) = answer.inspect_err(|error| self.error(error))?;
+        match stale(&found) {
+            Some(reason) => self.stale(reason),
+            None => self.miss(Miss {
+                reason: MissReason::List,
+                joined,
+            }),
+        }
+        Ok(found)
     }
 }

@@ -1,19 +1,21 @@
-//! A manifest of a mirrored repository: served from here while it is fresh, revalidated with HEAD
-//! afterwards, served stale when the upstream is in trouble. A tag only ever points at a manifest that
-//! is stored whole, so a moved tag never mixes old and new.
+//! A manifest of a mirrored repository: served from here while it is fresh, and asked for by one request on behalf of all
+//! who want it. A tag only ever points at a manifest that is stored whole, so a moved tag never mixes old and new.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use oci::{Algorithm, Digest, Reference, Tag};
+use oci::{Digest, Reference, RepositoryName, Tag};
 
-use super::blob::{protocol, trouble};
+use super::account::{Miss, Told};
 use super::error::{Error, Trouble};
-use super::noted_tags::Noted;
+use super::manifest_fetch::Asker;
+use super::missing::Thing;
 use super::remotes::{Mirror, Target};
-use crate::content::{self, ManifestRow, ManifestSource, NewManifest};
-use crate::policy::freshness::{Freshness, age, freshness};
-use crate::upstream::{self, Asking, FetchedManifest, ManifestHead};
+use crate::content::{self, ManifestRow};
+use crate::policy::freshness::{Freshness, age, freshness, lifetime};
+use crate::telemetry::Kind;
+use crate::upstream;
 
 /// What the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,420 +55,260 @@ pub struct ManifestFound {
     pub bytes: Option<Bytes>,
     /// How it came about.
     pub cache: CacheState,
+    /// How a miss came about.
+    pub miss: Option<Miss>,
     /// Since when the upstream has not been asked.
     pub age: Option<Duration>,
 }
 
-/// What the last one to ask the upstream met, for those who waited meanwhile.
-pub(super) struct LastFailure {
-    at: Instant,
-    error: upstream::Error,
+/// What makes two requests the same question to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    repository: RepositoryName,
+    reference: Reference,
+    /// Whether a HEAD is enough, because nothing is stored and nobody wants the bytes.
+    facts_only: bool,
+}
+
+/// What is stored.
+pub(super) enum Stored {
+    /// Nothing.
+    Absent,
+    /// A manifest that can be served.
+    Sound(ManifestFound),
+    /// A damaged one, which counts as absent, so that it is fetched again.
+    Damaged,
 }
 
 impl Mirror {
     /// Returns the manifest `reference` of `target`.
     ///
     /// # Errors
-    /// The upstream's answer when nothing is stored, or storage errors.
+    /// [`Error::Refused`], the upstream's answer when nothing is stored, or storage errors.
     pub async fn manifest(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         reference: &Reference,
         wanted: ManifestWanted,
     ) -> Result<ManifestFound, Error> {
-        match reference {
-            Reference::Digest(_) => self.by_digest(target, reference, wanted).await,
-            Reference::Tag(tag) => self.by_tag(target, tag, wanted).await,
-        }
-    }
-
-    async fn by_digest(
-        &self,
-        target: &Target,
-        reference: &Reference,
-        wanted: ManifestWanted,
-    ) -> Result<ManifestFound, Error> {
-        if let Some(found) = self.stored(target, reference, wanted).await? {
-            return Ok(found);
-        }
-        let key = format!("{}@{reference}", target.repository);
-        let waiting_since = Instant::now();
-        let mut turn = self.turns.turn(&key).await;
-        if let Some(found) = self.stored(target, reference, wanted).await? {
-            return Ok(found);
-        }
-        if let Some(error) = failed_since(turn.as_ref(), waiting_since) {
-            return Err(trouble(target, error));
-        }
-        let answer = self.ask(target, reference, wanted).await;
-        if let Err(Error::Upstream(failed)) = &answer {
-            *turn = Some(LastFailure {
-                at: Instant::now(),
-                error: failed.error.clone(),
-            });
-        }
-        answer
-    }
-
-    /// Returns the manifest by digest if it is stored and sound.
-    async fn stored(
-        &self,
-        target: &Target,
-        reference: &Reference,
-        wanted: ManifestWanted,
-    ) -> Result<Option<ManifestFound>, Error> {
-        let Some(row) = self
-            .content
-            .manifest_row(&target.repository, reference)
-            .await?
-        else {
-            return Ok(None);
+        let told = Told::begin(target, Kind::Manifest, reference);
+        let answer = match target.refuse_unlisted() {
+            Ok(()) => self.permitted(target, reference, wanted).await,
+            Err(refused) => Err(refused),
         };
-        self.hit(row, wanted).await
-    }
-
-    /// Returns the stored manifest of `row`; a damaged one counts as absent, so that it is fetched again.
-    async fn hit(
-        &self,
-        row: ManifestRow,
-        wanted: ManifestWanted,
-    ) -> Result<Option<ManifestFound>, Error> {
-        match self.found(row, wanted, CacheState::Hit).await {
-            Ok(found) => Ok(Some(found)),
-            Err(Error::Content(content::Error::Damaged { .. })) => Ok(None),
-            Err(error) => Err(error),
+        match answer {
+            Ok(mut found) => {
+                told.found(&found);
+                if wanted == ManifestWanted::Facts {
+                    found.bytes = None;
+                }
+                Ok(found)
+            }
+            Err(error) => {
+                told.error(&error);
+                Err(error)
+            }
         }
     }
 
-    async fn by_tag(
-        &self,
+    async fn permitted(
+        self: &Arc<Self>,
+        target: &Target,
+        reference: &Reference,
+        wanted: ManifestWanted,
+    ) -> Result<ManifestFound, Error> {
+        let repository = &target.repository;
+        let known = self.content.manifest_row(repository, reference).await?;
+        let cold = known.is_none();
+        match (reference, known) {
+            (Reference::Digest(_), Some(row)) => {
+                if let Stored::Sound(found) = self.stored(row).await? {
+                    return Ok(found);
+                }
+            }
+            (Reference::Tag(tag), Some(row)) => {
+                if let Some(found) = self.without_waiting(target, tag, row).await? {
+                    return Ok(found);
+                }
+            }
+            (Reference::Digest(_), None) => {
+                self.refuse_missing(target, &Thing::Manifest(reference.clone()))?;
+            }
+            (Reference::Tag(tag), None) => {
+                self.refuse_missing(target, &Thing::Manifest(reference.clone()))?;
+                if wanted == ManifestWanted::Facts
+                    && let Some(found) = self.told_lately(target, tag)
+                {
+                    return Ok(found);
+                }
+            }
+        }
+        let facts_only = cold && wanted == ManifestWanted::Facts;
+        self.ask_together(target, reference, facts_only).await
+    }
+
+    /// Returns the manifest of a stored tag when nobody has to be asked first: it is fresh, or it is checked afterwards.
+    async fn without_waiting(
+        self: &Arc<Self>,
         target: &Target,
         tag: &Tag,
-        wanted: ManifestWanted,
-    ) -> Result<ManifestFound, Error> {
-        let reference = Reference::Tag(tag.clone());
-        let repository = &target.repository;
-        let known = self.content.manifest_row(repository, &reference).await?;
-        if let Some(found) = self.fresh(target, known.as_ref(), wanted).await? {
-            return Ok(found);
+        row: ManifestRow,
+    ) -> Result<Option<ManifestFound>, Error> {
+        let fresh = self.is_fresh(target, tag, &row);
+        if !fresh && !target.remote.settings.freshness.background {
+            return Ok(None);
         }
-        let key = format!("{repository}:{tag}");
-        let waiting_since = Instant::now();
-        let mut turn = self.turns.turn(&key).await;
-        // Whoever had the turn before may have asked.
-        let known = self.content.manifest_row(repository, &reference).await?;
-        if let Some(found) = self.fresh(target, known.as_ref(), wanted).await? {
-            return Ok(found);
+        let Stored::Sound(found) = self.stored(row).await? else {
+            return Ok(None);
+        };
+        if fresh {
+            return Ok(Some(found));
         }
-        let answer = match failed_since(turn.as_ref(), waiting_since) {
-            Some(error) => Err(trouble(target, error)),
-            None => match &known {
-                Some(row) => self.revalidate(target, tag, row, wanted).await,
-                None => self.ask(target, &reference, wanted).await,
+        let cache = match self.unconfirmed.why(target, tag) {
+            None => CacheState::Hit,
+            Some(failed) if failed.error.is_trouble() => CacheState::Stale {
+                reason: failed.to_string(),
             },
+            // The upstream refuses: its answer is what the client gets.
+            Some(_) => return Ok(None),
         };
-        let Err(Error::Upstream(failed)) = answer else {
-            return answer;
-        };
-        *turn = Some(LastFailure {
-            at: Instant::now(),
-            error: failed.error.clone(),
-        });
-        match known {
-            Some(row) if failed.error.is_trouble() => self.stale(row, wanted, failed).await,
-            Some(_) if matches!(failed.error, upstream::Error::NotFound) => {
-                unless_noted(self.content.forget_tag(&target.repository, tag).await);
-                Err(failed.into())
+        self.check_afterwards(target, tag);
+        Ok(Some(ManifestFound { cache, ..found }))
+    }
+
+    /// Asks the upstream, or waits for the answer to the same question under way.
+    async fn ask_together(
+        self: &Arc<Self>,
+        target: &Target,
+        reference: &Reference,
+        facts_only: bool,
+    ) -> Result<ManifestFound, Error> {
+        let mut question = Question::whole(target, reference);
+        if facts_only {
+            // A GET under way tells more than a HEAD.
+            if let Some(outcome) = self.asking.join(&question).await {
+                return self.shared(target, outcome);
             }
-            Some(_) | None => Err(failed.into()),
+            question.facts_only = true;
+        }
+        let asking = || {
+            let (target, reference) = (target.clone(), reference.clone());
+            Arc::clone(self).find_out(target, reference, Asker::Client { facts_only })
+        };
+        let mut answer = self.asking.ask(question.clone(), asking()).await;
+        if answer.joined && was_spared(&answer.outcome) {
+            // It was a check that nobody waited for.
+            answer = self.asking.ask(question, asking()).await;
+        }
+        if answer.joined {
+            self.shared(target, answer.outcome)
+        } else {
+            answer.outcome
         }
     }
 
-    /// Returns the manifest of a tag's `row` if the upstream confirmed it recently enough.
-    async fn fresh(
+    /// Marks an answer that somebody else had asked for.
+    fn shared(
         &self,
         target: &Target,
-        row: Option<&ManifestRow>,
-        wanted: ManifestWanted,
-    ) -> Result<Option<ManifestFound>, Error> {
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let lifetime = target.remote.settings.freshness.default;
-        let checked = row.tag.as_ref().map_or(0, |tag| tag.checked_at);
-        if freshness(self.content.now(), checked, lifetime) == Freshness::Due {
-            return Ok(None);
-        }
-        self.hit(row.clone(), wanted).await
+        outcome: Result<ManifestFound, Error>,
+    ) -> Result<ManifestFound, Error> {
+        self.metrics.joined(&target.remote.label);
+        let mut found = outcome?;
+        found.miss = found.miss.map(|miss| Miss {
+            joined: true,
+            ..miss
+        });
+        Ok(found)
     }
 
-    async fn stale(
+    /// Asks about a tag that was served already; nobody waits for it.
+    fn check_afterwards(self: &Arc<Self>, target: &Target, tag: &Tag) {
+        let reference = Reference::Tag(tag.clone());
+        let question = Question::whole(target, &reference);
+        let asking = Arc::clone(self).find_out(target.clone(), reference, Asker::Nobody);
+        self.asking.start(question, asking);
+    }
+
+    /// Tells whether the upstream confirmed the tag of `row` recently enough.
+    pub(super) fn is_fresh(&self, target: &Target, tag: &Tag, row: &ManifestRow) -> bool {
+        let rules = &target.remote.settings.freshness;
+        let lifetime = lifetime(tag, &rules.tags, rules.default);
+        let checked = row.tag.as_ref().map_or(0, |tag| tag.checked_at);
+        freshness(self.content.now(), checked, lifetime) == Freshness::Fresh
+    }
+
+    /// Returns what a HEAD told of a tag, while that is fresh.
+    fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
+        let facts = self.noted.facts(&target.repository, tag)?;
+        let rules = &target.remote.settings.freshness;
+        let lifetime = lifetime(tag, &rules.tags, rules.default);
+        let now = self.content.now();
+        if freshness(now, facts.at, lifetime) == Freshness::Due {
+            return None;
+        }
+        Some(ManifestFound {
+            digest: facts.digest,
+            media_type: facts.media_type,
+            size: facts.size,
+            bytes: None,
+            cache: CacheState::Hit,
+            miss: None,
+            age: age(now, facts.at),
+        })
+    }
+
+    /// Returns the manifest of `row` as a hit.
+    pub(super) async fn stored(&self, row: ManifestRow) -> Result<Stored, Error> {
+        // Also for HEAD: what cannot be served is not said to exist.
+        let bytes = match self.content.manifest_bytes(&row).await {
+            Ok(bytes) => bytes,
+            Err(content::Error::Damaged { .. }) => return Ok(Stored::Damaged),
+            Err(error) => return Err(error.into()),
+        };
+        let confirmed = row.tag.as_ref().map(|tag| tag.checked_at);
+        Ok(Stored::Sound(ManifestFound {
+            digest: row.digest,
+            media_type: row.media_type,
+            size: row.size,
+            bytes: Some(bytes),
+            cache: CacheState::Hit,
+            miss: None,
+            age: confirmed.and_then(|at| age(self.content.now(), at)),
+        }))
+    }
+
+    /// Returns the stored manifest of `row` although the upstream could not confirm it.
+    pub(super) async fn stale(
         &self,
         row: ManifestRow,
-        wanted: ManifestWanted,
         failed: Trouble,
     ) -> Result<ManifestFound, Error> {
-        tracing::warn!(upstream = %failed.upstream, error = %failed.error, digest = %row.digest, "serving a stale tag");
-        let reason = failed.to_string();
-        match self.found(row, wanted, CacheState::Stale { reason }).await {
-            Err(Error::Content(content::Error::Damaged { .. })) => Err(failed.into()),
-            answer => answer,
-        }
-    }
-
-    async fn revalidate(
-        &self,
-        target: &Target,
-        tag: &Tag,
-        row: &ManifestRow,
-        wanted: ManifestWanted,
-    ) -> Result<ManifestFound, Error> {
-        let reference = Reference::Tag(tag.clone());
-        let asked_at = self.content.now();
-        let asking = target.ask().with_fallback();
-        let head = asking.head_manifest(&target.path, &reference).await;
-        let head = head.map_err(|error| trouble(target, error))?;
-        let Some(now_at) = head.digest else {
-            return self
-                .fetch(target, asking, &reference, Some(tag), wanted)
-                .await;
-        };
-        if now_at == row.digest {
-            let confirmed = self
-                .content
-                .confirm_tag(&target.repository, tag, &row.digest);
-            unless_noted(confirmed.await);
-            let again = self
-                .found(row.clone(), wanted, CacheState::Revalidated)
-                .await;
-            if !matches!(again, Err(Error::Content(content::Error::Damaged { .. }))) {
-                return again;
-            }
-        } else {
-            let moved = Reference::Digest(now_at);
-            if let Some(mut found) = self.stored(target, &moved, wanted).await? {
-                let repository = &target.repository;
-                let moved = self.content.move_tag(repository, tag, &now_at, asked_at);
-                unless_noted(moved.await);
-                found.cache = CacheState::Revalidated;
-                return Ok(found);
-            }
-        }
-        // By digest: between HEAD and GET the tag may move once more. Where the digest is gone by then,
-        // the tag itself is asked: only its own 404 says that there is no such tag.
-        let by_digest = Reference::Digest(now_at);
-        match self
-            .fetch(target, asking, &by_digest, Some(tag), wanted)
-            .await
-        {
-            Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NotFound) => {
-                self.fetch(target, asking, &reference, Some(tag), wanted)
-                    .await
-            }
-            answer => answer,
-        }
-    }
-
-    /// Asks the upstream for something of which nothing is stored. HEAD costs nothing of a rate limit
-    /// and is enough for a client's HEAD, unless the upstream leaves out what a client needs.
-    async fn ask(
-        &self,
-        target: &Target,
-        reference: &Reference,
-        wanted: ManifestWanted,
-    ) -> Result<ManifestFound, Error> {
-        if wanted == ManifestWanted::Facts {
-            let asked_at = self.content.now();
-            let head = target.ask().head_manifest(&target.path, reference).await;
-            let head = head.map_err(|error| trouble(target, error))?;
-            if let Some(found) = facts(head, reference) {
-                self.remember(target, reference, found.digest, asked_at)
-                    .await?;
-                return Ok(found);
-            }
-        }
-        let tag = match reference {
-            Reference::Tag(tag) => Some(tag),
-            Reference::Digest(_) => None,
-        };
-        self.fetch(target, target.ask(), reference, tag, wanted)
-            .await
-    }
-
-    /// Keeps what a HEAD told about a tag: for good when its manifest is stored, else until the client
-    /// comes for it by digest.
-    async fn remember(
-        &self,
-        target: &Target,
-        reference: &Reference,
-        digest: Digest,
-        asked_at: i64,
-    ) -> Result<(), Error> {
-        let Reference::Tag(tag) = reference else {
-            return Ok(());
-        };
-        let by_digest = Reference::Digest(digest);
-        let repository = &target.repository;
-        let stored = self.content.manifest_row(repository, &by_digest).await?;
-        if stored.is_some() {
-            let moved = self.content.move_tag(repository, tag, &digest, asked_at);
-            unless_noted(moved.await);
-        } else {
-            let noted = Noted {
-                tag: tag.clone(),
-                at: asked_at,
-            };
-            self.noted.note(repository, digest, noted);
-        }
-        Ok(())
-    }
-
-    /// Fetches a manifest, checks it, stores it and points `tag` at it.
-    async fn fetch(
-        &self,
-        target: &Target,
-        asking: Asking<'_>,
-        reference: &Reference,
-        tag: Option<&Tag>,
-        wanted: ManifestWanted,
-    ) -> Result<ManifestFound, Error> {
-        let fetched = asking
-            .get_manifest(&target.path, reference, self.manifest_limit)
-            .await
-            .map_err(|error| trouble(target, error))?;
-        let digest = verified_digest(target, reference, &fetched)?;
-        let content_type = fetched.media_type.as_deref();
-        let manifest = self
-            .content
-            .read_manifest(&fetched.bytes, content_type)
-            .await
-            .map_err(|error| protocol(target, format!("sent an unusable manifest: {error}")))?;
-        let tags = tag.cloned().into_iter().collect();
-        let stored = self
-            .content
-            .put_manifest(NewManifest {
-                repository: &target.repository,
-                digest,
-                bytes: fetched.bytes.clone(),
-                manifest: &manifest,
-                media_type: &manifest.media_type,
-                tags,
-                source: ManifestSource::Upstream {
-                    name: &target.remote.settings.name,
+        match self.stored(row).await? {
+            Stored::Sound(found) => Ok(ManifestFound {
+                cache: CacheState::Stale {
+                    reason: failed.to_string(),
                 },
-            })
-            .await;
-        match stored {
-            // It is served all the same; the next pull asks again.
-            Err(content::Error::StorageFull) => unless_noted(stored),
-            stored => stored?,
+                ..found
+            }),
+            Stored::Absent | Stored::Damaged => Err(failed.into()),
         }
-        self.apply_noted(target, digest).await?;
-        Ok(ManifestFound {
-            digest,
-            media_type: manifest.media_type,
-            size: fetched.bytes.len() as u64,
-            bytes: (wanted == ManifestWanted::Bytes).then_some(fetched.bytes),
-            cache: CacheState::Miss,
-            age: None,
-        })
     }
+}
 
-    /// Points the tags that HEADs told of `digest` at it, unless the upstream was asked about one since:
-    /// a tag never moves backwards.
-    async fn apply_noted(&self, target: &Target, digest: Digest) -> Result<(), Error> {
-        let repository = &target.repository;
-        for noted in self.noted.take(repository, digest) {
-            let by_tag = Reference::Tag(noted.tag.clone());
-            let known = self.content.manifest_row(repository, &by_tag).await?;
-            let asked_since = known
-                .and_then(|row| row.tag)
-                .is_some_and(|tag| tag.checked_at >= noted.at);
-            if !asked_since {
-                let moved = self
-                    .content
-                    .move_tag(repository, &noted.tag, &digest, noted.at);
-                unless_noted(moved.await);
-            }
+fn was_spared(outcome: &Result<ManifestFound, Error>) -> bool {
+    match outcome {
+        Err(Error::Upstream(failed)) => matches!(failed.error, upstream::Error::NoSpare),
+        Ok(_) | Err(_) => false,
+    }
+}
+
+impl Question {
+    fn whole(target: &Target, reference: &Reference) -> Self {
+        Self {
+            repository: target.repository.clone(),
+            reference: reference.clone(),
+            facts_only: false,
         }
-        Ok(())
-    }
-
-    async fn found(
-        &self,
-        row: ManifestRow,
-        wanted: ManifestWanted,
-        cache: CacheState,
-    ) -> Result<ManifestFound, Error> {
-        // Also for HEAD: what cannot be served is not said to exist.
-        let bytes = self.content.manifest_bytes(&row).await?;
-        let bytes = (wanted == ManifestWanted::Bytes).then_some(bytes);
-        let confirmed = row
-            .tag
-            .as_ref()
-            .filter(|_| cache != CacheState::Revalidated);
-        Ok(ManifestFound {
-            digest: row.digest,
-            size: row.size,
-            bytes,
-            cache,
-            age: confirmed.and_then(|tag| age(self.content.now(), tag.checked_at)),
-            media_type: row.media_type,
-        })
-    }
-}
-
-/// A note that cannot be written (on a full disk, say) does not stop a pull: the next one asks again.
-fn unless_noted(noted: Result<(), content::Error>) {
-    if let Err(error) = noted {
-        tracing::warn!(%error, "could not note what an upstream said");
-    }
-}
-
-/// Returns what somebody met who asked while we waited in line: asking again at once would only make
-/// everybody wait.
-fn failed_since(last: Option<&LastFailure>, waiting_since: Instant) -> Option<upstream::Error> {
-    last.filter(|failure| failure.at >= waiting_since)
-        .map(|failure| failure.error.clone())
-}
-
-fn facts(head: ManifestHead, reference: &Reference) -> Option<ManifestFound> {
-    let named = match reference {
-        Reference::Digest(digest) => Some(*digest),
-        Reference::Tag(_) => None,
-    };
-    let media_type = head.media_type?;
-    if !oci::media_type::is_index(&media_type) && !oci::media_type::is_image_manifest(&media_type) {
-        return None;
-    }
-    Some(ManifestFound {
-        digest: named.or(head.digest)?,
-        media_type,
-        size: head.size?,
-        bytes: None,
-        cache: CacheState::Miss,
-        age: None,
-    })
-}
-
-/// Returns the digest of the fetched bytes, which must be the one asked for, or else the one the
-/// upstream told. Without either, sha256.
-fn verified_digest(
-    target: &Target,
-    reference: &Reference,
-    fetched: &FetchedManifest,
-) -> Result<Digest, Error> {
-    let told = match reference {
-        Reference::Digest(digest) => Some(*digest),
-        Reference::Tag(_) => fetched.digest,
-    };
-    let algorithm = told.map_or(Algorithm::Sha256, |told| told.algorithm());
-    let actual = Digest::of(algorithm, &fetched.bytes);
-    match told {
-        Some(told) if told != actual => Err(protocol(
-            target,
-            format!("sent a manifest with digest {actual} for {told}"),
-        )),
-        Some(_) | None => Ok(actual),
     }
 }

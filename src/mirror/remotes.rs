@@ -6,11 +6,18 @@ use std::sync::Arc;
 use oci::RepositoryName;
 
 use super::blob::Blobs;
-use super::manifest::LastFailure;
+use super::error::Error;
+use super::flights::Flights;
+use super::lists::{ReferrersFound, ReferrersOf, TagsFound, TagsPageOf, ToldReferrers};
+use super::manifest::{ManifestFound, Question};
+use super::missing::Missing;
 use super::noted_tags::NotedTags;
+use super::prefetch::Prefetching;
+use super::unconfirmed::Unconfirmed;
 use crate::clock::Clock;
 use crate::config;
-use crate::content::{Content, Turns};
+use crate::content::Content;
+use crate::policy::repositories::refusal;
 use crate::telemetry::Metrics;
 use crate::upstream::{self, Asking, InstanceId, Via};
 
@@ -47,12 +54,18 @@ impl Target {
 /// The mirror room's long-lived part.
 pub struct Mirror {
     pub(super) content: Arc<Content>,
-    remotes: Vec<Arc<Remote>>,
+    pub(super) remotes: Vec<Arc<Remote>>,
     default: Option<usize>,
     proxy_only: bool,
     pub(super) blobs: Blobs,
-    pub(super) turns: Turns<String, Option<LastFailure>>,
+    pub(super) asking: Flights<Question, ManifestFound>,
+    pub(super) listing: Flights<TagsPageOf, TagsFound>,
+    pub(super) referring: Flights<ReferrersOf, ReferrersFound>,
+    pub(super) told: ToldReferrers,
     pub(super) noted: NotedTags,
+    pub(super) prefetching: Prefetching,
+    pub(super) missing: Missing,
+    pub(super) unconfirmed: Unconfirmed,
     pub(super) manifest_limit: u64,
     pub(super) metrics: Metrics,
 }
@@ -90,8 +103,14 @@ impl Mirror {
             proxy_only: config.proxy_only,
             content,
             blobs: Blobs::default(),
-            turns: Turns::default(),
+            asking: Flights::default(),
+            listing: Flights::default(),
+            referring: Flights::default(),
+            told: ToldReferrers::default(),
             noted: NotedTags::default(),
+            prefetching: Prefetching::default(),
+            missing: Missing::default(),
+            unconfirmed: Unconfirmed::default(),
             manifest_limit,
             metrics,
         })
@@ -155,6 +174,45 @@ impl Remote {
 
     fn is_docker_hub(&self) -> bool {
         self.settings.name == "docker.io"
+    }
+}
+
+/// Who waits for an answer of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Somebody who has nothing else.
+    Plain,
+    /// Somebody who can be given what is stored.
+    WithFallback,
+    /// Nobody.
+    InBackground,
+}
+
+impl Target {
+    /// Refuses a repository that the mirror's `allow` and `deny` lists do not let through, whatever is stored of it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub(super) fn refuse_unlisted(&self) -> Result<(), Error> {
+        let settings = &self.remote.settings;
+        match refusal(self.path.as_str(), &settings.allow, &settings.deny) {
+            None => Ok(()),
+            Some(why) => Err(Error::Refused {
+                upstream: settings.name.clone(),
+                repository: self.path.clone(),
+                why,
+            }),
+        }
+    }
+
+    /// Returns what asks the upstream.
+    pub(super) fn asking(&self, manner: Manner) -> Asking<'_> {
+        let asking = self.ask();
+        match manner {
+            Manner::Plain => asking,
+            Manner::WithFallback => asking.with_fallback(),
+            Manner::InBackground => asking.in_background(),
+        }
     }
 }
 

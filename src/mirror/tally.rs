@@ -1,43 +1,19 @@
-//! What is counted and told of each client's request for a blob: exactly one result, and for every miss
-//! the reason.
+//! What is counted of each client's request for a blob: exactly one result, and the bytes that were not fetched
+//! for it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::TryStreamExt;
-use oci::Digest;
 
 use super::remotes::Target;
 use crate::content::ByteStream;
 use crate::telemetry::{CacheResult, Kind, Metrics};
-
-/// Why a blob was not simply here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    NotStored,
-    Damaged,
-    Joined,
-    NoRoom,
-}
-
-impl Reason {
-    /// Returns the word in the log.
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NotStored => "not stored",
-            Self::Damaged => "damaged",
-            Self::Joined => "joined",
-            Self::NoRoom => "no room",
-        }
-    }
-}
 
 /// One client's request. It counts when it is dropped: as a miss, unless something else is known.
 pub(super) struct Tally {
     metrics: Metrics,
     upstream: Arc<str>,
     result: CacheResult,
-    since: Instant,
 }
 
 impl Tally {
@@ -46,7 +22,6 @@ impl Tally {
             metrics: metrics.clone(),
             upstream: Arc::clone(&target.remote.label),
             result: CacheResult::Miss,
-            since: Instant::now(),
         }
     }
 
@@ -62,13 +37,6 @@ impl Tally {
     /// Counts an error.
     pub(super) fn failed(mut self) {
         self.result = CacheResult::Error;
-    }
-
-    /// Tells why a miss was one, once the upstream has answered.
-    pub(super) fn tell_miss(&self, target: &Target, digest: &Digest, reason: Reason) {
-        let (upstream, reason) = (&*self.upstream, reason.as_str());
-        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(upstream, repository = %target.repository, %digest, reason, millis, "blob miss");
     }
 }
 

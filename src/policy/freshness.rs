@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use oci::{Glob, Tag};
+
 /// The verdict on a mirrored tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
@@ -9,6 +11,15 @@ pub enum Freshness {
     Fresh,
     /// The upstream has to be asked.
     Due,
+}
+
+/// Returns how long an answer about `tag` counts as fresh: by the first of `rules` whose pattern fits, `otherwise` without
+/// one. The longest pattern stands first in `rules`, so that it wins.
+pub fn lifetime(tag: &Tag, rules: &[(Glob, Duration)], otherwise: Duration) -> Duration {
+    rules
+        .iter()
+        .find(|(pattern, _)| pattern.matches(tag.as_str()))
+        .map_or(otherwise, |(_, lifetime)| *lifetime)
 }
 
 /// Tells whether a tag that its upstream confirmed at `checked_at` is still fresh at `now` (both in
@@ -31,7 +42,9 @@ pub fn age(now: i64, checked_at: i64) -> Option<Duration> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Freshness, freshness};
+    use oci::{Glob, Tag};
+
+    use super::{Freshness, freshness, lifetime};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -39,6 +52,23 @@ mod tests {
     fn a_tag_is_fresh_until_its_lifetime_has_passed() {
         assert_eq!(freshness(59_999_999, 0, MINUTE), Freshness::Fresh);
         assert_eq!(freshness(60_000_000, 0, MINUTE), Freshness::Due);
+    }
+
+    #[test]
+    fn the_first_pattern_that_fits_says_how_long_a_tag_is_fresh() {
+        let rule = |pattern, seconds| {
+            let pattern = Glob::parse(pattern).expect("a pattern");
+            (pattern, Duration::from_secs(seconds))
+        };
+        let rules = [rule("v1.2.*", 300), rule("latest", 30), rule("v*", 3000)];
+        let of = |tag| {
+            let tag = Tag::parse(tag).expect("a tag");
+            lifetime(&tag, &rules, MINUTE).as_secs()
+        };
+        assert_eq!(of("v1.2.3"), 300);
+        assert_eq!(of("v1.3.0"), 3000);
+        assert_eq!(of("latest"), 30);
+        assert_eq!(of("latest-alpine"), 60);
     }
 
     #[test]

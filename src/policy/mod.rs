@@ -4,3 +4,4 @@
 pub mod eviction;
 pub mod freshness;
 pub mod negotiation;
+pub mod repositories;

@@ -6,6 +6,7 @@ use oci::{Digest, ManifestError, RepositoryName, UploadId};
 use crate::content;
 use crate::mirror;
 use crate::mirror::UpstreamError;
+use crate::policy::repositories::Refusal;
 
 /// A request that is not done.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +140,16 @@ pub enum Error {
         /// What it said.
         error: UpstreamError,
     },
+    /// The mirror's lists refuse the repository.
+    #[error("{name} may not be pulled from {upstream}: {why}")]
+    Refused {
+        /// The repository.
+        name: String,
+        /// The upstream's configured name.
+        upstream: String,
+        /// Which list, which pattern.
+        why: Refusal,
+    },
     /// The disk is full.
     #[error("storage is full")]
     StorageFull,
@@ -223,10 +234,16 @@ pub(super) fn mirror_error(
     name: &RepositoryName,
     unknown: impl FnOnce() -> Error,
 ) -> Error {
+    if error.is_not_found() {
+        return unknown();
+    }
     match error {
-        mirror::Error::Upstream(trouble) if matches!(trouble.error, UpstreamError::NotFound) => {
-            unknown()
-        }
+        mirror::Error::Missing { .. } => unknown(),
+        mirror::Error::Refused { upstream, why, .. } => Error::Refused {
+            name: name.to_string(),
+            upstream,
+            why,
+        },
         mirror::Error::Upstream(trouble) => Error::Upstream {
             upstream: trouble.upstream,
             error: trouble.error,

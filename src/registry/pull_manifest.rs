@@ -11,8 +11,9 @@ use super::resolve::{Place, Resolved, Rule};
 use super::service::Registry;
 use crate::auth::Caller;
 use crate::content::{self, PullFact};
-use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Target, UpstreamError};
+use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Miss, Target, UpstreamError};
 use crate::policy::negotiation::Accepted;
+use crate::telemetry::{CacheResult, Kind};
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +39,26 @@ pub struct ManifestAnswer {
     pub bytes: Option<Bytes>,
     /// How a mirrored one came about.
     pub cache: Option<CacheState>,
+    /// How a miss came about.
+    pub miss: Option<Miss>,
     /// Since when a mirrored one was not confirmed.
     pub age: Option<Duration>,
+}
+
+impl ManifestAnswer {
+    fn result(&self) -> CacheResult {
+        let cache = self.cache.as_ref();
+        cache.map_or(CacheResult::Hit, CacheState::result)
+    }
+
+    /// Returns how many bytes are sent that were not fetched for this request.
+    fn saved(&self) -> u64 {
+        let fetched = self.miss.is_some_and(|miss| !miss.joined);
+        match &self.bytes {
+            Some(bytes) if !fetched => bytes.len() as u64,
+            Some(_) | None => 0,
+        }
+    }
 }
 
 /// Returns the manifest of `at` that `request` asks for.
@@ -48,6 +67,30 @@ pub struct ManifestAnswer {
 /// [`Error::ManifestUnknown`], [`Error::NameUnknown`], [`Error::Damaged`], the upstream's answer,
 /// storage errors.
 pub async fn pull_manifest(
+    registry: &Registry,
+    caller: &Caller,
+    at: &Resolved,
+    request: ManifestRequest<'_>,
+) -> Result<ManifestAnswer, Error> {
+    let answer = negotiated(registry, caller, at, request).await;
+    if let Place::Mirror { target, .. } = &at.place {
+        let (result, saved) = match &answer {
+            Ok(answer) => (answer.result(), answer.saved()),
+            Err(_) => (CacheResult::Error, 0),
+        };
+        let mirror = &registry.mirror;
+        mirror.count(target, Kind::Manifest, result, saved);
+        if let Ok(answer) = &answer
+            && let Some(cache) = &answer.cache
+            && request.wanted == ManifestWanted::Bytes
+        {
+            mirror.prefetch_after(target, &answer.digest, &answer.media_type, cache);
+        }
+    }
+    answer
+}
+
+async fn negotiated(
     registry: &Registry,
     caller: &Caller,
     at: &Resolved,
@@ -91,6 +134,7 @@ pub async fn pull_manifest(
             }
             Ok(ManifestAnswer {
                 cache: answer.cache,
+                miss: answer.miss,
                 age: answer.age,
                 ..found
             })
@@ -182,6 +226,7 @@ async fn local(
         size: row.size,
         bytes,
         cache: None,
+        miss: None,
         age: None,
     })
 }
@@ -195,28 +240,29 @@ async fn beside_pushes(
     reference: &Reference,
     error: Error,
 ) -> Result<Error, Error> {
-    let Error::Upstream {
+    let warning = if let Error::Upstream {
         upstream,
         error: said,
     } = &error
-    else {
+        // A loop is a mistake in the configuration that somebody has to learn of.
+        && !matches!(said, UpstreamError::Loop)
+        && (matches!(said, UpstreamError::Denied { .. }) || said.is_trouble())
+    {
+        format!("{upstream}: {said}")
+    } else if let Error::Refused { upstream, why, .. } = &error {
+        format!("{upstream}: {why}")
+    } else {
         return Ok(error);
     };
     let mirrored = registry.metadata();
     if mirrored.has_ever_mirrored(&target.repository).await? {
         return Ok(error);
     }
-    // A loop is a mistake in the configuration that somebody has to learn of.
-    let refused = !matches!(said, UpstreamError::Loop)
-        && (matches!(said, UpstreamError::Denied { .. }) || said.is_trouble());
-    if !refused {
-        return Ok(error);
-    }
-    tracing::warn!(upstream, error = %said, repository = %at.asked, "answering 404 for an upstream that could not be asked");
+    tracing::warn!(warning, repository = %at.asked, "answering 404 for an upstream that was not asked or did not answer");
     Ok(Error::UnknownBesideUpstream {
         name: at.asked.to_string(),
         reference: reference.to_string(),
-        warning: format!("{upstream}: {said}"),
+        warning,
     })
 }
 
@@ -227,6 +273,7 @@ fn answer(found: ManifestFound) -> ManifestAnswer {
         size: found.size,
         bytes: found.bytes,
         cache: Some(found.cache),
+        miss: found.miss,
         age: found.age,
     }
 }

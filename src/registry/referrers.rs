@@ -6,7 +6,9 @@ use oci::{Descriptor, Digest};
 use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved};
 use super::service::Registry;
+use super::tags::list_result;
 use crate::auth::Caller;
+use crate::telemetry::Kind;
 
 /// Descriptors in one answer; with annotations this stays below the 4 MiB that clients take.
 const PAGE: usize = 500;
@@ -57,6 +59,8 @@ pub async fn referrers(
         }
         Place::Mirror { target, .. } => {
             let found = registry.mirror.referrers(target, subject).await;
+            let result = list_result(&found, |found| found.stale.is_some());
+            registry.mirror.count(target, Kind::Referrers, result, 0);
             let found = found.map_err(|error| {
                 mirror_error(error, &at.asked, || Error::NameUnknown {
                     name: at.asked.to_string(),

@@ -6,6 +6,8 @@ use super::error::{Error, mirror_error};
 use super::resolve::{Place, Resolved};
 use super::service::Registry;
 use crate::auth::Caller;
+use crate::mirror;
+use crate::telemetry::{CacheResult, Kind};
 
 /// The most tags in one answer to a request that names a number.
 const MOST: u64 = 10_000;
@@ -23,6 +25,18 @@ pub struct TagsAnswer {
     pub mirrored: bool,
 }
 
+/// Returns how a mirrored list is counted.
+pub(super) fn list_result<T>(
+    answer: &Result<T, mirror::Error>,
+    is_stale: impl Fn(&T) -> bool,
+) -> CacheResult {
+    match answer {
+        Ok(found) if is_stale(found) => CacheResult::Stale,
+        Ok(_) => CacheResult::Miss,
+        Err(_) => CacheResult::Error,
+    }
+}
+
 /// Returns a page of the tags of `at`.
 ///
 /// # Errors
@@ -38,6 +52,8 @@ pub async fn tags(
     };
     if let Place::Mirror { target, .. } = &at.place {
         let found = registry.mirror.tags(target, page).await;
+        let result = list_result(&found, |found| found.stale.is_some());
+        registry.mirror.count(target, Kind::Tags, result, 0);
         let found = found.map_err(|error| mirror_error(error, &at.asked, unknown))?;
         return Ok(TagsAnswer {
             tags: found.tags,

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 /// What one line says.
 #[derive(Debug, Clone, Copy)]
 pub struct AccessLine<'a> {
-    /// The client.
-    pub remote: IpAddr,
+    /// The client; `None` for the local socket, shown as `unix:`.
+    pub remote: Option<IpAddr>,
     /// The user, if one is known.
     pub user: Option<&'a str>,
     /// When the request arrived, in microseconds since 1970.
@@ -37,7 +37,10 @@ impl fmt::Display for AccessLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arrived =
             Timestamp::from_microsecond(self.arrived_micros).unwrap_or(Timestamp::UNIX_EPOCH);
-        write!(f, "{} - ", self.remote)?;
+        match self.remote {
+            Some(remote) => write!(f, "{remote} - ")?,
+            None => f.write_str("unix: - ")?,
+        }
         escaped(
             f,
             self.user.filter(|user| !user.is_empty()).unwrap_or("-"),
@@ -122,7 +125,7 @@ mod tests {
     use super::AccessLine;
 
     const LINE: AccessLine<'_> = AccessLine {
-        remote: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        remote: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
         user: None,
         arrived_micros: 1_700_000_000_123_456,
         method: "GET",
@@ -138,6 +141,15 @@ mod tests {
     fn a_line_has_apaches_combined_form() {
         let expected = "192.0.2.1 - - [14/Nov/2023:22:13:20 +0000] \"GET /v2/library/nginx/manifests/latest?ns=docker.io HTTP/1.1\" 200 1234 \"\" \"docker/29.0\"";
         assert_eq!(LINE.to_string(), expected);
+    }
+
+    #[test]
+    fn the_local_socket_has_no_address() {
+        let local = AccessLine {
+            remote: None,
+            ..LINE
+        };
+        assert!(local.to_string().starts_with("unix: - - ["), "{local}");
     }
 
     #[test]

@@ -5,93 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
+
+use super::distribution_metrics::DistributionMetrics;
+use super::labels::{Breaker, CacheResult, Endpoint, Kind};
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A manifest, by tag or digest.
-    Manifest,
-    /// A blob.
-    Blob,
-    /// Referrers of a digest.
-    Referrers,
-    /// A list of tags.
-    Tags,
-    /// A token of an upstream's token server.
-    Token,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Manifest,
-        Self::Blob,
-        Self::Referrers,
-        Self::Tags,
-        Self::Token,
-    ];
-
-    /// Returns the word in labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manifest => "manifest",
-            Self::Blob => "blob",
-            Self::Referrers => "referrers",
-            Self::Tags => "tags",
-            Self::Token => "token",
-        }
-    }
-}
-
-/// How a request to a mirror was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CacheResult {
-    /// From here.
-    Hit,
-    /// From here, after the upstream confirmed it.
-    Revalidated,
-    /// From here, although the upstream could not confirm it.
-    Stale,
-    /// From the upstream.
-    Miss,
-    /// Not at all.
-    Error,
-}
-
-impl CacheResult {
-    /// Returns the word in labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Revalidated => "revalidated",
-            Self::Stale => "stale",
-            Self::Miss => "miss",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl EncodeLabelValue for Kind {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for CacheResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
@@ -143,17 +69,8 @@ pub struct MirrorNumbers {
     pub bytes_saved: u64,
     /// Bytes fetched.
     pub bytes_fetched: u64,
-}
-
-/// Whether an endpoint is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaker {
-    /// It is.
-    Closed,
-    /// One request finds out.
-    Probing,
-    /// It is not.
-    Open,
+    /// Blob fetches under way.
+    pub inflight: u64,
 }
 
 /// All counters of the process. Clones count together.
@@ -163,6 +80,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
     bytes_saved: Family<ByUpstream, Counter>,
     joins: Family<ByUpstream, Counter>,
@@ -178,9 +96,30 @@ struct Inner {
     cache_max_bytes: Unsigned,
     blob_bytes: Unsigned,
     uploads_open: Unsigned,
-    evicted_bytes: Counter,
-    evicted_manifests: Counter,
+    evicted: Evicted,
     pull_facts_dropped: Counter,
+}
+
+#[derive(Debug)]
+struct Evicted {
+    bytes: Counter,
+    manifests: Counter,
+}
+
+impl Evicted {
+    fn register(registry: &mut Registry) -> Self {
+        let bytes = "Bytes freed by evicting mirrored content";
+        let manifests = "Mirrored manifests evicted";
+        Self {
+            bytes: known(registry, "seawall_evicted_bytes", bytes, Counter::default()),
+            manifests: known(
+                registry,
+                "seawall_evicted_manifests",
+                manifests,
+                Counter::default(),
+            ),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -195,14 +134,14 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         macro_rules! metric {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
+            ($name:literal, $help:literal, $metric:expr) => {
+                known(&mut registry, $name, $help, $metric)
+            };
         }
         let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
+        let distribution = DistributionMetrics::register(&mut registry);
         Self(Arc::new(Inner {
+            distribution,
             mirror_requests: metric!(
                 "seawall_mirror_requests",
                 "Requests for mirrored content, by how they were answered",
@@ -278,16 +217,7 @@ impl Metrics {
                 "Uploads not finished",
                 Gauge::default()
             ),
-            evicted_bytes: metric!(
-                "seawall_evicted_bytes",
-                "Bytes freed by evicting mirrored content",
-                Counter::default()
-            ),
-            evicted_manifests: metric!(
-                "seawall_evicted_manifests",
-                "Mirrored manifests evicted",
-                Counter::default()
-            ),
+            evicted: Evicted::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -305,8 +235,14 @@ impl Metrics {
         text
     }
 
+    /// Counts a request to the registry's API that is answered with `status`.
+    pub fn http_request(&self, endpoint: Endpoint, method: &str, status: u16) {
+        self.0.distribution.http_request(endpoint, method, status);
+    }
+
     /// Counts a request to a mirror and how it was answered.
     pub fn mirror_request(&self, upstream: &Arc<str>, kind: Kind, result: CacheResult) {
+        self.0.distribution.proxy_request(kind, result);
         let labels = Answered {
             upstream: Arc::clone(upstream),
             kind,
@@ -411,8 +347,8 @@ impl Metrics {
 
     /// Counts an eviction.
     pub fn evicted(&self, manifests: u64, bytes: u64) {
-        self.0.evicted_manifests.inc_by(manifests);
-        self.0.evicted_bytes.inc_by(bytes);
+        self.0.evicted.manifests.inc_by(manifests);
+        self.0.evicted.bytes.inc_by(bytes);
     }
 
     /// Counts pulls whose time is not recorded.
@@ -435,6 +371,8 @@ impl Metrics {
         let errors = Kind::ALL.iter().map(|kind| of(*kind, CacheResult::Error));
         let saved = self.0.bytes_saved.get(&by(upstream));
         let fetched = self.0.upstream_bytes.get(&by(upstream));
+        let inflight = self.0.inflight.get(&by(upstream));
+        let inflight = inflight.map_or(0, |gauge| gauge.get());
         MirrorNumbers {
             hits: content(CacheResult::Hit) + content(CacheResult::Revalidated),
             misses: content(CacheResult::Miss),
@@ -442,8 +380,15 @@ impl Metrics {
             errors: errors.sum(),
             bytes_saved: saved.map_or(0, |counter| counter.get()),
             bytes_fetched: fetched.map_or(0, |counter| counter.get()),
+            inflight: u64::try_from(inflight).unwrap_or_default(),
         }
     }
+}
+
+/// Makes `metric` known to `registry`.
+fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn by(upstream: &Arc<str>) -> ByUpstream {
@@ -457,7 +402,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{Breaker, CacheResult, Kind, Metrics};
+    use super::{Breaker, CacheResult, Endpoint, Kind, Metrics};
 
     #[test]
     fn names_are_as_promised_and_numbers_can_be_read_back() {
@@ -473,6 +418,9 @@ mod tests {
         metrics.upstream_healthy(&hub, true);
         metrics.breaker(&hub, 0, Breaker::Open);
         metrics.evicted(1, 5);
+        metrics.inflight(&hub, 2);
+        metrics.http_request(Endpoint::BlobUpload, "POST", 202);
+        metrics.http_request(Endpoint::Blob, "BREW", 405);
         let text = metrics.render();
         for line in [
             r#"seawall_mirror_requests_total{upstream="docker.io",kind="blob",result="hit"} 1"#,
@@ -483,11 +431,17 @@ mod tests {
             r#"seawall_upstream_breaker_state{upstream="docker.io",endpoint="0"} 2"#,
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
+            r#"registry_proxy_requests_total{type="blob"} 2"#,
+            r#"registry_proxy_hits_total{type="manifest"} 1"#,
+            r#"registry_proxy_misses_total{type="blob"} 1"#,
+            r#"registry_http_requests_total{handler="blob_upload",code="202",method="post"} 1"#,
+            r#"registry_http_requests_total{handler="blob",code="405",method="unknown"} 1"#,
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         let numbers = metrics.of_mirror(&hub);
         assert_eq!((numbers.hits, numbers.misses), (2, 1));
         assert_eq!((numbers.bytes_saved, numbers.bytes_fetched), (7, 11));
+        assert_eq!(numbers.inflight, 2);
     }
 }

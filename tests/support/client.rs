@@ -2,6 +2,7 @@
 //! walks every client does (push a blob, push a manifest, push an image, follow a `Location`).
 
 use std::future::{Future, IntoFuture};
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -31,6 +32,21 @@ impl Client {
         Self {
             http,
             base: base.into(),
+        }
+    }
+
+    /// Returns a client of the server that listens on the Unix socket at `path`.
+    pub(crate) fn of_socket(path: &Path) -> Self {
+        let http = reqwest::Client::builder()
+            .unix_socket(path)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE * 2)
+            .build()
+            .expect("a client with these few settings can be built");
+        Self {
+            http,
+            base: "http://seawall".to_owned(),
         }
     }
 
@@ -185,6 +201,12 @@ impl Call {
         Self(self.0.body(bytes))
     }
 
+    /// Sends `value` as JSON.
+    pub(crate) fn json(self, value: &Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(value.to_string())
+    }
+
     /// Sends the request and returns with the head of the reply.
     pub(crate) async fn begin(self) -> Arriving {
         let response = self.0.send().await.expect("the server answers");
@@ -281,6 +303,21 @@ impl Reply {
         let reply = self.expect_status(status).expect_plain_error();
         assert_eq!(reply.error_code(), code, "unexpected code in {reply:#?}");
         reply
+    }
+
+    /// Checks that a refusal is a problem of RFC 9457 with that status; returns its detail.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16) -> String {
+        let reply = self.expect_status(status);
+        assert_eq!(reply.need("content-type"), "application/problem+json");
+        let problem = reply.json();
+        assert_eq!(problem["status"], status, "{reply:#?}");
+        assert_eq!(problem["type"], "about:blank");
+        assert!(problem["title"].is_string(), "{reply:#?}");
+        let detail = problem["detail"].as_str();
+        detail
+            .unwrap_or_else(|| panic!("no detail in {reply:#?}"))
+            .to_owned()
     }
 
     /// Checks that a refusal is the OCI error JSON, short, and tells nothing of the inside.

@@ -74,6 +74,41 @@ impl TestServer {
         &self.clock
     }
 
+    /// Returns a client of the server's socket: the administrator.
+    pub(crate) fn socket(&self) -> Client {
+        Client::of_socket(&self.socket_path())
+    }
+
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        self.data().join("seawall.sock")
+    }
+
+    /// Returns a client of the debug listener.
+    pub(crate) fn debug(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::debug_addr);
+        let address = running.expect("the story configured http.debug.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns a client of the address that is the management API's own.
+    pub(crate) fn api(&self) -> Client {
+        let running = self.running.as_ref().and_then(Running::api_addr);
+        let address = running.expect("the story configured api.addr");
+        Client::new(format!("http://{address}"))
+    }
+
+    /// Returns the configuration file that the server was started with.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("config.yml")
+    }
+
+    /// Stops politely; the data stays.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown().await;
+        }
+    }
+
     /// Returns where the blobs and the database lie.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
@@ -98,9 +133,7 @@ impl TestServer {
 
     /// Restarts with other settings.
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
-        if let Some(running) = self.running.take() {
-            running.shutdown().await;
-        }
+        self.stop().await;
         change(&mut self.settings);
         self.running = Some(self.launch().await);
         self.client = Client::new(self.url(""));
@@ -179,7 +212,7 @@ impl TestServer {
     }
 
     async fn launch(&self) -> Running {
-        let file = self.directory.path().join("config.yml");
+        let file = self.config_file();
         let text = serde_json::to_string_pretty(&self.settings).expect("JSON can be written");
         std::fs::write(&file, text).expect("the test's own directory can be written");
         let config = load(&file);

@@ -7,6 +7,7 @@ mod cached;
 mod clock;
 mod database;
 mod error;
+mod jobs;
 mod manifests;
 mod migrate;
 mod pulls;
@@ -32,6 +33,7 @@ pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, Cached
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use manifests::ManifestRow;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};

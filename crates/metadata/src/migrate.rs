@@ -23,6 +23,11 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         sql: include_str!("../migrations/sqlite/0002_pulls.sql"),
     },
+    Migration {
+        schema: 3,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0003_jobs.sql"),
+    },
 ];
 
 /// Applies every migration the database does not have yet.

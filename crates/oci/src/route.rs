@@ -206,6 +206,8 @@ pub enum Resource {
     Catalog,
     /// A repository, by the name in the request.
     Repository(RepositoryName),
+    /// The server itself: how it stands and what it does on its own.
+    Server,
 }
 
 /// What a request does to it.
@@ -217,6 +219,8 @@ pub enum Action {
     Push,
     /// Deletes.
     Delete,
+    /// Manages.
+    Administer,
 }
 
 /// Why a request is no route; the text is for the client.

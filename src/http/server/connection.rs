@@ -5,8 +5,9 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{pending, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -49,10 +50,36 @@ pub type Handler = Arc<
 >;
 
 /// Who sent a request.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerInfo {
-    /// The other end of the connection, an IPv4 address never in its IPv6 form.
-    pub addr: SocketAddr,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerInfo {
+    /// Someone on the network.
+    Tcp {
+        /// The other end of the connection, an IPv4 address never in its IPv6 form.
+        addr: SocketAddr,
+        /// The address that is listened on, which may stand for all.
+        listener: IpAddr,
+    },
+    /// Someone who can open the socket in the state directory, and so has the server's own rights.
+    Socket,
+}
+
+impl PeerInfo {
+    /// Returns the peer's address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { addr, .. } => Some(addr.ip()),
+            Self::Socket => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { addr, .. } => addr.fmt(f),
+            Self::Socket => f.write_str("socket"),
+        }
+    }
 }
 
 /// What a connection may cost.
@@ -149,7 +176,7 @@ pub(super) async fn serve<IO>(
             biased;
             end = connection.as_mut() => {
                 if let Err(error) = end {
-                    tracing::debug!(peer = %peer.addr, error = &error as &dyn std::error::Error, "connection ended");
+                    tracing::debug!(peer = %peer, error = &error as &dyn std::error::Error, "connection ended");
                 }
                 return;
             }
@@ -169,7 +196,7 @@ pub(super) async fn serve<IO>(
                 Deadline::Head(_) => wire.refuse_head(),
                 Deadline::Quiet(_) => return,
                 Deadline::Stalled(_) => {
-                    tracing::debug!(peer = %peer.addr, "client takes nothing of its response, connection broken");
+                    tracing::debug!(peer = %peer, "client takes nothing of its response, connection broken");
                     return;
                 }
             },
@@ -253,7 +280,7 @@ async fn answer(
         Ok(response) => response,
         Err(panic) => {
             let text = panic_text(panic.as_ref());
-            tracing::error!(peer = %desk.peer.addr, panic = text, "request handler panicked");
+            tracing::error!(peer = %desk.peer, panic = text, "request handler panicked");
             internal_error()
         }
     };

@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,11 +12,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Handler, Limits, PeerInfo, Stage};
+use super::socket::{LocalSocket, SocketFile};
 
 /// How long the accept loop waits when the process or the machine is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -97,6 +98,7 @@ fn bind_host(host: &str, port: u16) -> io::Result<StdListener> {
 pub struct Server {
     stage: watch::Sender<Stage>,
     addresses: Vec<SocketAddr>,
+    socket: Option<SocketFile>,
 }
 
 impl Server {
@@ -109,7 +111,7 @@ impl Server {
         handler: Handler,
         limits: Limits,
     ) -> io::Result<Self> {
-        let addresses = listeners
+        let addresses: Vec<SocketAddr> = listeners
             .iter()
             .map(StdListener::local_addr)
             .collect::<Result<_, _>>()?;
@@ -117,27 +119,52 @@ impl Server {
             .into_iter()
             .map(|listener| {
                 listener.set_nonblocking(true)?;
-                TcpListener::from_std(listener)
+                let at = listener.local_addr()?.ip().to_canonical();
+                Ok((TcpListener::from_std(listener)?, at))
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let limits = Limits {
-            connections: connection_cap(limits.connections, open_files()),
-            ..limits
-        };
         let (stage, stages) = watch::channel(Stage::Serving);
         let accept = move |cx: &mut Context<'_>| poll_accept(&listeners, cx);
-        tokio::spawn(accept_loop(accept, handler, limits, stages));
-        Ok(Self { stage, addresses })
+        tokio::spawn(accept_loop(accept, handler, affordable(limits), stages));
+        Ok(Self {
+            stage,
+            addresses,
+            socket: None,
+        })
     }
 
-    /// Returns the addresses listened on, with the port the system chose where it was 0.
+    /// Starts accepting on a Unix socket, whose file goes when the server stops. Its connections are
+    /// counted on their own: clients of the network keep nobody out here.
+    ///
+    /// # Errors
+    /// When the socket cannot be handed to the runtime.
+    pub fn start_local(socket: LocalSocket, handler: Handler, limits: Limits) -> io::Result<Self> {
+        let LocalSocket { listener, file } = socket;
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let accept = move |cx: &mut Context<'_>| {
+            let accepted = listener.poll_accept(cx);
+            accepted.map_ok(|(stream, _)| (stream, PeerInfo::Socket))
+        };
+        tokio::spawn(accept_loop(accept, handler, affordable(limits), stages));
+        Ok(Self {
+            stage,
+            addresses: Vec::new(),
+            socket: Some(file),
+        })
+    }
+
+    /// Returns the addresses listened on, with the port the system chose where it was 0; none for a
+    /// Unix socket.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// Stops accepting, closes idle connections at once and lets running requests finish for up to
     /// `time`, then cuts what is left. Returns how many connections were cut.
-    pub async fn drain(self, time: Duration) -> usize {
+    pub async fn drain(mut self, time: Duration) -> usize {
+        drop(self.socket.take());
         self.stage.send_replace(Stage::Draining);
         if timeout(time, self.stage.closed()).await.is_ok() {
             return 0;
@@ -146,6 +173,13 @@ impl Server {
         self.stage.send_replace(Stage::Cut);
         self.stage.closed().await;
         cut
+    }
+}
+
+fn affordable(limits: Limits) -> Limits {
+    Limits {
+        connections: connection_cap(limits.connections, open_files()),
+        ..limits
     }
 }
 
@@ -164,17 +198,22 @@ pub(super) fn connection_cap(wanted: usize, open_files: Option<u64>) -> usize {
 }
 
 pub(super) fn poll_accept(
-    listeners: &[TcpListener],
+    listeners: &[(TcpListener, IpAddr)],
     cx: &mut Context<'_>,
-) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-    for listener in listeners {
+) -> Poll<io::Result<(TcpStream, PeerInfo)>> {
+    for (listener, at) in listeners {
         if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-            return Poll::Ready(accepted.inspect(|(stream, _)| {
+            return Poll::Ready(accepted.map(|(stream, addr)| {
                 // Without it small answers may wait for the peer's delayed acknowledgement; a
                 // socket that refuses an option still works.
                 let _ = stream.set_nodelay(true);
                 #[cfg(target_os = "linux")]
-                let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+                let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+                let peer = PeerInfo::Tcp {
+                    addr: SocketAddr::new(addr.ip().to_canonical(), addr.port()),
+                    listener: *at,
+                };
+                (stream, peer)
             }));
         }
     }
@@ -183,7 +222,7 @@ pub(super) fn poll_accept(
 
 /// Accepts until the stage changes. What accepts is a parameter, so that a test can fail it.
 pub(super) async fn accept_loop<IO>(
-    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(IO, SocketAddr)>>,
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<(IO, PeerInfo)>>,
     handler: Handler,
     limits: Limits,
     mut stages: watch::Receiver<Stage>,
@@ -201,7 +240,7 @@ pub(super) async fn accept_loop<IO>(
             _ = stages.wait_for(|stage| *stage != Stage::Serving) => return,
             accepted = poll_fn(&mut poll_accept) => accepted,
         };
-        let (stream, addr) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
@@ -217,9 +256,6 @@ pub(super) async fn accept_loop<IO>(
             }
         };
         is_failing = false;
-        let peer = PeerInfo {
-            addr: SocketAddr::new(addr.ip().to_canonical(), addr.port()),
-        };
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             is_full = false;
             let served = connection::serve(

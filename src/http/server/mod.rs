@@ -9,6 +9,7 @@ mod guard;
 mod head_scan;
 mod host;
 mod listener;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -16,3 +17,4 @@ mod wire;
 pub use body::{BodyOut, RequestBody};
 pub use connection::{Handler, Limits, PeerInfo};
 pub use listener::{Server, bind};
+pub use socket::LocalSocket;

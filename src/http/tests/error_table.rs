@@ -4,7 +4,7 @@
 use oci::{Algorithm, Digest, DigestError, ManifestError, RepositoryName, RouteError, UploadId};
 
 use super::super::error::Failure;
-use crate::registry::{Error, UpstreamError};
+use crate::registry::{Error, Refusal, UpstreamError};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
 
@@ -17,6 +17,14 @@ fn upstream(error: UpstreamError) -> Failure {
     Failure::Registry(Error::Upstream {
         upstream: "docker.io".to_owned(),
         error,
+    })
+}
+
+fn refused(why: Refusal) -> Failure {
+    Failure::Registry(Error::Refused {
+        name: "library/secrets".to_owned(),
+        upstream: "docker.io".to_owned(),
+        why,
     })
 }
 
@@ -132,6 +140,12 @@ fn mirrors() -> Vec<Failure> {
         Failure::Registry(Error::Shadows {
             name,
             upstream: "docker.io".to_owned(),
+        }),
+        refused(Refusal::Denied {
+            pattern: "library/secret*".to_owned(),
+        }),
+        refused(Refusal::NotAllowed {
+            allowed: vec!["team/**".to_owned()],
         }),
         upstream(UpstreamError::Denied { status: 401 }),
         upstream(UpstreamError::Denied { status: 403 }),

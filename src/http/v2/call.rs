@@ -19,8 +19,8 @@ pub(super) struct Call {
     pub caller: Caller,
     /// The request's headers.
     pub headers: HeaderMap,
-    /// Where the request came from.
-    pub peer: IpAddr,
+    /// Where the request came from; `None` for the local socket.
+    pub peer: Option<IpAddr>,
 }
 
 impl Call {

@@ -1,4 +1,4 @@
-//! From route to handler: parse once, pass the gate, call.
+//! From route to handler: parse once, pass the gate, call, count.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::http::gate::{self, Admitted};
 use crate::http::respond::{self, Response};
 use crate::http::server::{PeerInfo, RequestBody};
 use crate::registry::{Resolved, Via};
+use crate::telemetry::Endpoint;
 
 /// Who sent a request, and along which way.
 pub(in crate::http) struct Sender {
@@ -41,9 +42,41 @@ pub(in crate::http) async fn answer(
         }
         Err(error) => return Err(Failure::Route(error)),
     };
-    let namespace = query.and_then(namespace);
-    let peer = sender.peer.addr.ip();
-    let admitted = gate::admit(context, &route, namespace.as_deref(), peer, &sender.via).await?;
+    let endpoint = endpoint(&route);
+    let method = parts.method.clone();
+    let answered = admit(context, route, parts, body, sender).await;
+    let response = answered.unwrap_or_else(Failure::into_response);
+    let status = response.status().as_u16();
+    context
+        .metrics
+        .http_request(endpoint, method.as_str(), status);
+    Ok(response)
+}
+
+/// Returns what a request counts as.
+fn endpoint(route: &Route) -> Endpoint {
+    match route {
+        Route::Base => Endpoint::Base,
+        Route::Catalog(_) => Endpoint::Catalog,
+        Route::Tags { .. } => Endpoint::Tags,
+        Route::Manifest { .. } => Endpoint::Manifest,
+        Route::Blob { .. } => Endpoint::Blob,
+        Route::UploadStart { .. } => Endpoint::BlobUpload,
+        Route::Upload { .. } => Endpoint::BlobUploadChunk,
+        Route::Referrers { .. } => Endpoint::Referrers,
+    }
+}
+
+async fn admit(
+    context: &Arc<Context>,
+    route: Route,
+    parts: Parts,
+    body: RequestBody,
+    sender: Sender,
+) -> Result<Response, Failure> {
+    let namespace = parts.uri.query().and_then(namespace);
+    let Sender { peer, via } = sender;
+    let admitted = gate::admit(context, &route, namespace.as_deref(), peer, &via).await?;
     let Admitted {
         caller,
         at,
@@ -53,7 +86,7 @@ pub(in crate::http) async fn answer(
         context: Arc::clone(context),
         caller,
         headers: parts.headers,
-        peer,
+        peer: peer.ip(),
     };
     match (route, at) {
         (Route::Base, _) => Ok(respond::bytes(

@@ -18,6 +18,9 @@ pub(crate) struct Room {
 /// Files that wire everything together and therefore may use everything.
 pub(crate) const WIRING: [&str; 3] = ["src/app.rs", "src/main.rs", "src/lib.rs"];
 
+/// The folder of the parts of `src/app.rs`.
+pub(crate) const WIRING_FOLDER: &str = "src/app/";
+
 /// What every room of `src` but those in `WITHOUT_SHARED` may use: "now", logs, typed settings, pure types.
 pub(crate) const SHARED: [&str; 4] = ["clock", "telemetry", "config", "oci"];
 
@@ -45,7 +48,7 @@ const WORLD: &[&str] = &[
 ];
 
 /// Every room, from the door down.
-pub(crate) const ROOMS: [Room; 16] = [
+pub(crate) const ROOMS: [Room; 17] = [
     Room {
         name: "cli",
         may_use: &["app", "config"],
@@ -53,8 +56,13 @@ pub(crate) const ROOMS: [Room; 16] = [
     },
     Room {
         name: "http",
-        may_use: &["auth", "registry"],
+        may_use: &["auth", "registry", "jobs"],
         never: ENVIRONMENT,
+    },
+    Room {
+        name: "jobs",
+        may_use: &["registry", "policy", "mirror", "content", "metadata"],
+        never: BASEMENT,
     },
     Room {
         name: "registry",

@@ -43,6 +43,18 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    jobs {
+        of_many_claimers_each_job_has_one,
+        an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
+        a_held_job_is_not_taken_over,
+        nobody_takes_a_job_over_from_himself,
+        the_same_job_is_open_once_and_can_come_again_when_it_ended,
+        a_postponed_job_comes_back_after_its_pause,
+        a_start_puts_back_what_a_former_process_ran,
+        ended_jobs_are_forgotten_by_age_and_by_number_and_open_ones_never,
+        a_tick_becomes_a_job_once,
+        a_schedule_followed_by_a_wrong_clock_starts_anew,
+    }
     leases {
         a_lease_is_written_only_when_less_than_half_remains,
         a_lease_on_what_does_not_exist_is_refused,

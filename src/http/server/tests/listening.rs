@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -17,15 +16,15 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::{echo, echoes, peer, text};
 use crate::http::server::connection::Stage;
 use crate::http::server::listener::{REFUSAL, accept_loop, bind, connection_cap};
-use crate::http::server::{Limits, Server};
+use crate::http::server::{Limits, PeerInfo, Server};
 
 type Incoming = mpsc::UnboundedReceiver<DuplexStream>;
 
 fn from_channel(
     mut incoming: Incoming,
-) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<(DuplexStream, SocketAddr)>> {
+) -> impl FnMut(&mut Context<'_>) -> Poll<io::Result<(DuplexStream, PeerInfo)>> {
     move |cx| match incoming.poll_recv(cx) {
-        Poll::Ready(Some(stream)) => Poll::Ready(Ok((stream, peer().addr))),
+        Poll::Ready(Some(stream)) => Poll::Ready(Ok((stream, peer()))),
         Poll::Ready(None) | Poll::Pending => Poll::Pending,
     }
 }

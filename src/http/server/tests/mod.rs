@@ -67,8 +67,9 @@ impl Client {
 }
 
 fn peer() -> PeerInfo {
-    PeerInfo {
+    PeerInfo::Tcp {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)),
+        listener: Ipv4Addr::LOCALHOST.into(),
     }
 }
 

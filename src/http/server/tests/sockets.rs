@@ -71,7 +71,7 @@ async fn a_client_that_sends_first_reads_the_refusal_of_its_head() {
 #[tokio::test]
 async fn the_handler_is_told_who_asks() {
     let told: Handler = Arc::new(|_, peer: PeerInfo| {
-        Box::pin(async move { respond(StatusCode::OK, format!("<{}>", peer.addr)) })
+        Box::pin(async move { respond(StatusCode::OK, format!("<{peer}>")) })
     });
     let server = Server::start(bind(":0").unwrap(), told, Limits::default()).unwrap();
     let port = server.addresses()[0].port();
@@ -155,7 +155,7 @@ async fn an_accepted_socket_says_early_that_a_slow_client_took_something() {
     let listener = bind("127.0.0.1:0").unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
-    let listeners = [TcpListener::from_std(listener).unwrap()];
+    let listeners = [(TcpListener::from_std(listener).unwrap(), address.ip())];
     let _client = TcpStream::connect(address).await.unwrap();
     let (accepted, _) = poll_fn(|cx| poll_accept(&listeners, cx)).await.unwrap();
     let unsent = socket2::SockRef::from(&accepted).tcp_notsent_lowat();

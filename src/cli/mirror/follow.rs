@@ -1,0 +1,194 @@
+//! Waiting for a job: a bar on a terminal, now and then a line elsewhere, nothing where nothing is wanted.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use super::job::{Job, Progress, Standing};
+use super::server::Server;
+use crate::cli::Failure;
+
+/// How long to wait between two looks: short at first, for what is quickly done.
+const FIRST_PAUSE: Duration = Duration::from_millis(30);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The time between two lines.
+const LINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How progress is shown.
+pub(super) enum Shown<'s> {
+    Bar(ProgressBar),
+    Lines(Lines<'s>),
+    Nothing,
+}
+
+/// Lines of progress, not many.
+pub(super) struct Lines<'s> {
+    to: &'s mut dyn Write,
+    last: Option<(String, Instant)>,
+}
+
+impl<'s> Shown<'s> {
+    /// Returns the way that fits: a bar where the process's stderr is a terminal, lines to `stderr` else.
+    pub(super) fn fitting(quiet: bool, to: &'s mut dyn Write) -> Self {
+        if quiet {
+            Self::Nothing
+        } else if stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(style("{spinner} {msg}"));
+            Self::Bar(bar)
+        } else {
+            Self::Lines(Lines { to, last: None })
+        }
+    }
+
+    fn show(&mut self, progress: &Progress, now: Instant) {
+        match self {
+            Self::Nothing => {}
+            Self::Bar(bar) => {
+                if progress.bytes_total > 0 && bar.length() != Some(progress.bytes_total) {
+                    bar.set_length(progress.bytes_total);
+                    bar.set_style(style(
+                        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {msg}",
+                    ));
+                }
+                bar.set_position(progress.bytes_done);
+                bar.set_message(counts(progress));
+                bar.tick();
+            }
+            Self::Lines(lines) => lines.show(line(progress), now),
+        }
+    }
+
+    fn finish(self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Lines<'_> {
+    fn show(&mut self, line: String, now: Instant) {
+        let is_due = match &self.last {
+            None => true,
+            Some((last, at)) => *last != line && now.duration_since(*at) >= LINE_PAUSE,
+        };
+        if is_due {
+            // A closed stderr is no reason to stop waiting.
+            let _ = writeln!(self.to, "{line}");
+            self.last = Some((line, now));
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Returns what a line says of a job under way.
+pub(super) fn line(progress: &Progress) -> String {
+    let done = HumanBytes(progress.bytes_done);
+    if progress.bytes_total == 0 {
+        return format!("{}, {done}", counts(progress));
+    }
+    let total = HumanBytes(progress.bytes_total);
+    format!("{}, {done} of {total}", counts(progress))
+}
+
+fn counts(progress: &Progress) -> String {
+    let of = |done: u64, total: u64| {
+        if total == 0 {
+            done.to_string()
+        } else {
+            format!("{done}/{total}")
+        }
+    };
+    let images = of(progress.images_done, progress.images_total);
+    let layers = of(progress.layers_done, progress.layers_total);
+    format!("images {images}, layers {layers}")
+}
+
+/// Waits until the job that the server told of in `started` is done, and returns what it says then.
+///
+/// # Errors
+/// The reason when the job failed, or when the server cannot be asked any more.
+pub(super) async fn follow(
+    server: &Server,
+    started: Value,
+    mut shown: Shown<'_>,
+) -> Result<(Value, Job), Failure> {
+    let mut told = started;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let job = Job::of(&told)?;
+        match job.standing() {
+            Standing::UnderWay => shown.show(&job.progress, Instant::now()),
+            Standing::Done => {
+                shown.finish();
+                return Ok((told, job));
+            }
+            Standing::Failed => {
+                shown.finish();
+                let reason = job
+                    .error
+                    .as_deref()
+                    .unwrap_or("the server does not say why");
+                return Err(Failure::new(format!("job {} failed: {reason}", job.id)));
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        told = server.get(&format!("/jobs/{}", job.id)).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Lines, Progress, Shown, line};
+
+    #[test]
+    fn a_line_comes_once_a_second_and_only_when_it_says_something_new() {
+        let mut written = Vec::new();
+        let mut shown = Shown::Lines(Lines {
+            to: &mut written,
+            last: None,
+        });
+        let start = Instant::now();
+        let mut progress = Progress {
+            images_total: 2,
+            ..Progress::default()
+        };
+        let after = |millis| start + Duration::from_millis(millis);
+        shown.show(&progress, after(0));
+        progress.layers_done = 1;
+        shown.show(&progress, after(999));
+        shown.show(&progress, after(1000));
+        shown.show(&progress, after(5000));
+        progress.layers_done = 2;
+        shown.show(&progress, after(5001));
+        shown.finish();
+        let text = String::from_utf8(written).expect("lines are text");
+        let expected =
+            "images 0/2, layers 0, 0 B\nimages 0/2, layers 1, 0 B\nimages 0/2, layers 2, 0 B\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_line_tells_what_is_known() {
+        let progress = Progress {
+            images_done: 1,
+            images_total: 2,
+            layers_done: 3,
+            layers_total: 8,
+            bytes_done: 12 << 20,
+            bytes_total: 96 << 20,
+            ..Progress::default()
+        };
+        let expected = "images 1/2, layers 3/8, 12.00 MiB of 96.00 MiB";
+        assert_eq!(line(&progress), expected);
+    }
+}

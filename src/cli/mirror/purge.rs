@@ -1,0 +1,27 @@
+//! `seawall mirror purge`: has the server forget mirrored images, and waits for it.
+
+use indicatif::HumanBytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::follow::{Shown, follow};
+use super::server::Server;
+use crate::cli::Failure;
+
+#[derive(Serialize)]
+struct Request<'a> {
+    pattern: &'a str,
+}
+
+/// Starts the job and waits for its end; returns what the server said last, and what people read.
+pub(super) async fn purge(server: &Server, pattern: &str) -> Result<(Value, String), Failure> {
+    let started = server.post("/mirrors/purge", &Request { pattern }).await?;
+    // Over in a moment, and without a total to show.
+    let (told, job) = follow(server, started, Shown::Nothing).await?;
+    let freed = HumanBytes(job.progress.bytes_freed);
+    let text = format!(
+        "removed {} manifests, freed {freed}\n",
+        job.progress.manifests
+    );
+    Ok((told, text))
+}

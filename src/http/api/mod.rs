@@ -1,0 +1,16 @@
+//! The management API: JSON below `/api/v1`, one file per noun. The CLI uses nothing else.
+//! Handlers get parsed, admitted requests and call `registry` and `jobs`; they hold no logic of their own.
+
+mod body;
+mod jobs;
+mod mirrors;
+mod openapi;
+mod paging;
+mod problem;
+mod route;
+mod router;
+#[cfg(test)]
+mod tests;
+
+pub(super) use problem::Problem;
+pub(super) use router::{ROOT, answer, below_root};

@@ -1,0 +1,34 @@
+//! The OpenAPI document: printed from the handlers' own types, so that it cannot say something else.
+
+use hyper::StatusCode;
+use utoipa::OpenApi;
+
+use super::{jobs, mirrors};
+use crate::http::respond::{self, Response};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Seawall",
+        description = "Manages a running Seawall. Errors are application/problem+json (RFC 9457); long work is a job."
+    ),
+    paths(
+        document,
+        mirrors::status,
+        mirrors::warm,
+        mirrors::purge,
+        jobs::list,
+        jobs::show
+    )
+)]
+pub(super) struct Document;
+
+/// Describes this API
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    responses((status = 200, description = "The OpenAPI document", body = serde_json::Value))
+)]
+pub(super) fn document() -> Response {
+    respond::json(StatusCode::OK, "application/json", &Document::openapi())
+}

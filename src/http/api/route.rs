@@ -1,0 +1,120 @@
+//! The endpoints of the management API and the grammar of their paths.
+//! A segment stands for itself: nothing is decoded, no slash is forgiven.
+
+use hyper::Method;
+use oci::{Action, Resource};
+
+use super::paging::Page;
+use super::problem::Problem;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The description of this API.
+    OpenApi,
+    /// How the mirrors stand.
+    Mirrors,
+    /// Fetch images before anybody asks.
+    Warm,
+    /// Forget mirrored images.
+    Purge,
+    /// The list of jobs.
+    Jobs(Page),
+    /// One job.
+    Job(i64),
+}
+
+/// A path with the methods it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    OpenApi,
+    Mirrors,
+    Warm,
+    Purge,
+    Jobs,
+    Job,
+}
+
+impl Endpoint {
+    /// Every endpoint; the tests compare the list with the OpenAPI document.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 6] = [
+        Self::OpenApi,
+        Self::Mirrors,
+        Self::Warm,
+        Self::Purge,
+        Self::Jobs,
+        Self::Job,
+    ];
+
+    /// Returns the path below the root of the API, as the OpenAPI document writes it.
+    #[cfg(test)]
+    pub(super) fn template(self) -> &'static str {
+        match self {
+            Self::OpenApi => "/openapi.json",
+            Self::Mirrors => "/mirrors",
+            Self::Warm => "/mirrors/warm",
+            Self::Purge => "/mirrors/purge",
+            Self::Jobs => "/jobs",
+            Self::Job => "/jobs/{id}",
+        }
+    }
+
+    /// Returns the value of `Allow`.
+    pub(super) fn allow(self) -> &'static str {
+        match self {
+            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job => "GET, HEAD",
+            Self::Warm | Self::Purge => "POST",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| method == allowed)
+    }
+}
+
+impl Route {
+    /// Reads what `method`, `path` (what follows the root of the API; empty, or begins with `/`) and
+    /// `query` ask for.
+    pub(super) fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Problem> {
+        let mut segments = path.split('/');
+        segments.next();
+        let segments: Vec<&str> = segments.take(4).collect();
+        let (endpoint, id) = match segments.as_slice() {
+            ["openapi.json"] => (Endpoint::OpenApi, None),
+            ["mirrors"] => (Endpoint::Mirrors, None),
+            ["mirrors", "warm"] => (Endpoint::Warm, None),
+            ["mirrors", "purge"] => (Endpoint::Purge, None),
+            ["jobs"] => (Endpoint::Jobs, None),
+            ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
+            _ => return Err(Problem::not_found()),
+        };
+        if !endpoint.allows(method) {
+            return Err(Problem::method_not_allowed(endpoint.allow()));
+        }
+        let page = Page::parse(query, endpoint == Endpoint::Jobs)?;
+        Ok(match (endpoint, id) {
+            (Endpoint::OpenApi, _) => Self::OpenApi,
+            (Endpoint::Mirrors, _) => Self::Mirrors,
+            (Endpoint::Warm, _) => Self::Warm,
+            (Endpoint::Purge, _) => Self::Purge,
+            (Endpoint::Jobs, _) => Self::Jobs(page),
+            (Endpoint::Job, Some(id)) => Self::Job(id),
+            (Endpoint::Job, None) => return Err(Problem::not_found()),
+        })
+    }
+
+    /// Returns what the gate has to allow for the endpoints of this API: nothing here is for everybody.
+    pub(super) fn access() -> [(Resource, Action); 1] {
+        [(Resource::Server, Action::Administer)]
+    }
+}
+
+/// Reads the number of a job; anything else names no job.
+fn number(text: &str) -> Result<i64, Problem> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    match text.parse() {
+        Ok(number) if plain => Ok(number),
+        _ => Err(Problem::not_found()),
+    }
+}

@@ -1,0 +1,21 @@
+//! Work that goes on without anybody waiting for it: one file per job, whose struct is its payload. Every job is a
+//! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
+//! or rows but through the mirror and content rooms.
+
+mod ending;
+mod error;
+mod failure;
+mod live;
+mod payload;
+mod purge;
+mod runner;
+mod schedule;
+mod service;
+mod view;
+mod warm;
+
+pub use error::Error;
+pub use payload::{Payload, PayloadError, PurgePattern, WarmImages};
+pub use runner::Running;
+pub use service::Jobs;
+pub use view::{JobKind, JobState, JobView, Progress};

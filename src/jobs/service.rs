@@ -1,0 +1,128 @@
+//! The jobs room's one long-lived part: queues jobs and tells how far they are.
+
+use std::sync::Arc;
+
+use metadata::{JobRow, Metadata, NewJob};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::error::Error;
+use super::live::Live;
+use super::payload::{Payload, PayloadError, WarmImages};
+use super::view::{JobKind, JobState, JobView};
+use crate::clock::Clock;
+use crate::config::Warm;
+use crate::content::Content;
+use crate::mirror::Mirror;
+
+/// The jobs of a server. Clones are handles of the same.
+#[derive(Clone)]
+pub struct Jobs {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) metadata: Metadata,
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) content: Arc<Content>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) warm: Vec<Warm>,
+    /// What this process claims jobs as.
+    pub(super) name: String,
+    pub(super) live: Live,
+    /// Told when something was queued.
+    pub(super) woken: Notify,
+}
+
+impl Jobs {
+    /// Returns the room over its parts; `warm` are the schedules it follows. Nothing runs yet.
+    pub fn new(
+        metadata: Metadata,
+        mirror: Arc<Mirror>,
+        content: Arc<Content>,
+        clock: Arc<dyn Clock>,
+        warm: Vec<Warm>,
+    ) -> Self {
+        let inner = Inner {
+            metadata,
+            mirror,
+            content,
+            clock,
+            warm,
+            name: Uuid::new_v4().to_string(),
+            live: Live::default(),
+            woken: Notify::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Queues a job and returns it; the same one that is queued or running already is returned instead.
+    ///
+    /// # Errors
+    /// [`Error::Payload`] for work that cannot succeed here, and the database's.
+    pub async fn start(&self, payload: Payload) -> Result<JobView, Error> {
+        if let Payload::Warm(images) = &payload {
+            self.inner.refuse_unmirrored(images)?;
+        }
+        let job = NewJob {
+            kind: payload.kind().name().to_owned(),
+            unique_key: payload.unique_key(),
+            payload: payload.to_row(),
+        };
+        let row = self.inner.metadata.queue_job(job).await?;
+        self.inner.woken.notify_one();
+        Ok(self.inner.view(payload.kind(), row))
+    }
+
+    /// Returns a job, if there is one of that id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get(&self, id: i64) -> Result<Option<JobView>, Error> {
+        let row = self.inner.metadata.job(id).await?;
+        Ok(row.and_then(|row| self.inner.view_of(row)))
+    }
+
+    /// Returns up to `limit` jobs, the latest first, of those with an id below `before`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list(&self, limit: u32, before: Option<i64>) -> Result<Vec<JobView>, Error> {
+        let rows = self.inner.metadata.jobs(before, limit).await?;
+        let views = rows.into_iter().filter_map(|row| self.inner.view_of(row));
+        Ok(views.collect())
+    }
+}
+
+impl Inner {
+    /// Refuses images that no mirror would be asked for.
+    fn refuse_unmirrored(&self, images: &WarmImages) -> Result<(), PayloadError> {
+        for (text, repository, _) in images.images() {
+            if self.mirror.image_target(&repository).is_none() {
+                let shown: String = text.chars().take(128).collect();
+                let reason = format!("{shown:?} belongs to no mirror of this server");
+                return Err(PayloadError::new(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the view of a row; nothing for a kind of work that only another version knows.
+    fn view_of(&self, row: JobRow) -> Option<JobView> {
+        let kind = JobKind::from_name(&row.kind)?;
+        Some(self.view(kind, row))
+    }
+
+    /// Returns the view of a row, with what this process knows better.
+    fn view(&self, kind: JobKind, row: JobRow) -> JobView {
+        let mut view = JobView::of(kind, row);
+        if view.state == JobState::Running
+            && let Some(now) = self.live.progress(view.id)
+        {
+            view.progress = now.max_of(view.progress);
+        }
+        view
+    }
+}

@@ -1,0 +1,199 @@
+//! Questions under way: whoever asks what is being asked already waits for that answer, instead of asking the upstream a
+//! second time. The question is a task of its own, which goes on when every client has hung up. Never a cache: an answer
+//! reaches only those who came before it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::error::Error;
+
+type Outcome<V> = Result<V, Arc<Error>>;
+type Open<K, V> = HashMap<K, watch::Receiver<Option<Outcome<V>>>>;
+
+/// The questions under way of one sort: `K` says what makes two questions the same, `V` is what is answered.
+pub(super) struct Flights<K, V> {
+    open: Arc<Mutex<Open<K, V>>>,
+}
+
+/// An answer.
+pub(super) struct Answer<V> {
+    /// What was answered.
+    pub outcome: Result<V, Error>,
+    /// Whether somebody else had asked.
+    pub joined: bool,
+}
+
+impl<K, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self {
+            open: Arc::default(),
+        }
+    }
+}
+
+impl<K, V> Flights<K, V>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Returns the answer to `question`: of the one under way, or else of `asking`, which is started then.
+    pub(super) async fn ask<F>(&self, question: K, asking: F) -> Answer<V>
+    where
+        F: Future<Output = Result<V, Error>> + Send + 'static,
+    {
+        let (answer, joined) = self.join_or_start(question, asking);
+        Answer {
+            outcome: landed(answer).await,
+            joined,
+        }
+    }
+
+    /// Starts `asking` unless the question is under way. Waits for nothing.
+    pub(super) fn start<F>(&self, question: K, asking: F)
+    where
+        F: Future<Output = Result<V, Error>> + Send + 'static,
+    {
+        drop(self.join_or_start(question, asking));
+    }
+
+    /// Returns the answer to the question if it is under way.
+    pub(super) async fn join(&self, question: &K) -> Option<Result<V, Error>> {
+        let answer = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.get(question).cloned()
+        };
+        Some(landed(answer?).await)
+    }
+
+    fn join_or_start<F>(
+        &self,
+        question: K,
+        asking: F,
+    ) -> (watch::Receiver<Option<Outcome<V>>>, bool)
+    where
+        F: Future<Output = Result<V, Error>> + Send + 'static,
+    {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = open.get(&question) {
+            return (answer.clone(), true);
+        }
+        let (sender, answer) = watch::channel(None);
+        open.insert(question.clone(), answer.clone());
+        drop(open);
+        let entry = Entry {
+            open: Arc::clone(&self.open),
+            question,
+        };
+        tokio::spawn(async move {
+            let outcome = asking.await.map_err(Arc::new);
+            // Who comes from here on looks at what is stored, or asks anew.
+            drop(entry);
+            sender.send_replace(Some(outcome));
+        });
+        (answer, false)
+    }
+}
+
+async fn landed<V: Clone>(mut answer: watch::Receiver<Option<Outcome<V>>>) -> Result<V, Error> {
+    let outcome = match answer.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone(),
+        // The task panicked, or the server stops.
+        Err(_) => None,
+    };
+    match outcome {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(error.for_follower()),
+        None => Err(Error::given_up()),
+    }
+}
+
+/// Removes the question from the table, also when its task panics.
+struct Entry<K: Eq + Hash, V> {
+    open: Arc<Mutex<Open<K, V>>>,
+    question: K,
+}
+
+impl<K: Eq + Hash, V> Drop for Entry<K, V> {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.question);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::sync::Notify;
+
+    use super::Flights;
+    use crate::mirror::error::Error;
+
+    #[tokio::test]
+    async fn sixty_four_who_ask_at_once_cost_one_question_and_share_its_answer() {
+        let flights: Flights<&str, usize> = Flights::default();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Notify::new());
+        let all = join_all((0..64).map(|_| {
+            let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
+            flights.ask("tag", async move {
+                gate.notified().await;
+                Ok(asked.fetch_add(1, Ordering::SeqCst))
+            })
+        }));
+        tokio::pin!(all);
+        assert!(futures_util::poll!(all.as_mut()).is_pending());
+        gate.notify_one();
+        let answers = all.await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let led = answers.iter().filter(|answer| !answer.joined).count();
+        assert_eq!(led, 1);
+        assert!(answers.iter().all(|answer| matches!(answer.outcome, Ok(0))));
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_the_answer_asks_anew() {
+        let flights: Flights<&str, u32> = Flights::default();
+        for wanted in [1, 2] {
+            let answer = flights.ask("tag", async move { Ok(wanted) }).await;
+            assert!(!answer.joined);
+            assert!(matches!(answer.outcome, Ok(told) if told == wanted));
+        }
+        assert!(flights.join(&"tag").await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_question_goes_on_when_its_asker_hangs_up() {
+        let flights: Flights<&str, u32> = Flights::default();
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        {
+            let asker = flights.ask("tag", async move {
+                opened.notified().await;
+                Ok(7)
+            });
+            tokio::pin!(asker);
+            assert!(futures_util::poll!(asker.as_mut()).is_pending());
+        }
+        let second = flights.ask("tag", async { Ok(8) });
+        tokio::pin!(second);
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        gate.notify_one();
+        assert!(matches!(second.await.outcome, Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_fails_and_does_not_block_the_next() {
+        let flights: Flights<&str, u32> = Flights::default();
+        let answer = flights.ask("tag", async { panic!("a defect") }).await;
+        assert!(matches!(answer.outcome, Err(Error::Content(_))));
+        let answer = flights.ask("tag", async { Ok(1) }).await;
+        assert!(matches!(answer.outcome, Ok(1)));
+    }
+}
