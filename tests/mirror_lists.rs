@@ -202,3 +202,62 @@ async fn referrers_without_the_upstream_are_never_a_false_nothing() {
         status => assert!([502, 504].contains(&status), "{reply:?}"),
     }
 }
+
+#[tokio::test]
+async fn referrers_told_before_are_told_without_the_upstream_with_a_warning() {
+    let (upstream, server, path, digests) = with_artifacts().await;
+    let client = server.client();
+    let bare = Recipe::image("bare").build();
+    let none = format!("/v2/{UPSTREAM}/team/app/referrers/{}", bare.top().digest);
+    let told = client.get(&path).await.expect_status(200);
+    client.get(&none).await.expect_status(200);
+    upstream.die().await;
+    let reply = client.get(&path).await.expect_status(200);
+    assert_eq!(reply.json(), told.json());
+    for digest in &digests {
+        assert!(reply.text().contains(digest.as_str()), "{reply:?}");
+    }
+    assert_eq!(reply.need("seawall-cache"), "stale");
+    let warning = reply.need("warning").to_owned();
+    let wanted = format!("299 - \"stale: {UPSTREAM} ");
+    assert!(warning.starts_with(&wanted), "{warning}");
+    let reply = client.get(&none).await.expect_status(200);
+    assert_eq!(reply.json()["manifests"], json!([]), "it was told so");
+    assert!(reply.need("warning").starts_with(&wanted), "{reply:?}");
+    let nobody_asked = Recipe::image("nobody asked").build();
+    let unknown = none.replace(&bare.top().digest, &nobody_asked.top().digest);
+    let reply = client.get(&unknown).await.expect_plain_error();
+    assert!([502, 504].contains(&reply.status), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_stored_artifact_is_a_referrer_without_the_upstream() {
+    let (upstream, server, path, [sbom, _]) = with_artifacts().await;
+    let artifact = format!("/v2/{UPSTREAM}/team/app/manifests/{sbom}");
+    server.client().get(&artifact).await.expect_status(200);
+    upstream.refuse_everything(503, &[]);
+    let reply = server.client().get(&path).await.expect_status(200);
+    assert_eq!(reply.need("seawall-cache"), "stale");
+    assert_eq!(reply.json()["manifests"][0]["digest"], sbom);
+}
+
+#[tokio::test]
+async fn a_signature_under_a_tag_pulls_through_like_any_image() {
+    let (upstream, server) = mirrored(&["v1"]).await;
+    let image = Recipe::image("mirrored").build();
+    let signature = Recipe::artifact("cosign", SIGNATURE).build();
+    let tag = format!("{}.sig", image.top().digest.replace(':', "-"));
+    upstream.hold("team/app", &signature, &[&tag]);
+    let client = server.client();
+    let repository = format!("{UPSTREAM}/team/app");
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    for wanted in ["miss", "hit"] {
+        let reply = client.get(&path).await.expect_status(200);
+        assert_eq!(reply.body, signature.top().bytes);
+        assert_eq!(reply.need("seawall-cache"), wanted);
+    }
+    client.expect_pull(&repository, &signature).await;
+    upstream.die().await;
+    client.get(&path).await.expect_status(200);
+    client.expect_pull(&repository, &signature).await;
+}

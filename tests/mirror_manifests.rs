@@ -280,6 +280,7 @@ async fn what_is_not_cached_gets_the_true_status() {
             assert_eq!(reply.error_code(), code);
         }
         upstream.heal();
+        server.clock().advance(MINUTE);
     }
     upstream.die().await;
     let reply = server.client().get(TAG).await.expect_plain_error();
@@ -519,6 +520,7 @@ async fn the_next_endpoint_is_asked_when_one_is_in_trouble_and_not_when_it_says_
     server.client().get(TAG).await.expect_status(404);
     assert_eq!(second.total(), 0);
     first.die().await;
+    server.clock().advance(MINUTE);
     let reply = server.client().get(TAG).await.expect_status(200);
     assert_eq!(reply.body, image.top().bytes);
 }

@@ -110,7 +110,10 @@ impl Mirror {
             self.unconfirmed.note(target, tag, &failed);
         }
         match known {
-            Some(row) if failed.error.is_trouble() && asker != Asker::Nobody => {
+            Some(row)
+                if failed.error.is_trouble()
+                    && !matches!(failed.error, upstream::Error::NoSpare) =>
+            {
                 self.stale(row, failed).await
             }
             known => {

@@ -140,7 +140,8 @@ impl<'a> Asking<'a> {
             manner: self.manner,
             patience,
         };
-        self.client.requests.send(call, &errand).await
+        // Boxed: an exchange is a deep type, and the compiler limits the depth of all that waits for it.
+        Box::pin(self.client.requests.send(call, &errand)).await
     }
 
     /// Returns what the upstream tells about a manifest, without its bytes. Of an upstream that
@@ -155,7 +156,7 @@ impl<'a> Asking<'a> {
     ) -> Result<ManifestHead, Error> {
         let call = manifest_call(repository, reference, ManifestAction::Head);
         let answer = self.send(&call).await?;
-        if answer.response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        if answer.received.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Ok(ManifestHead {
                 digest: None,
                 media_type: None,
@@ -187,7 +188,7 @@ impl<'a> Asking<'a> {
         let headers = registry_answer(&answer)?;
         let digest = claimed_digest(headers)?;
         let media_type = text(headers, CONTENT_TYPE);
-        let bytes = read_bounded(answer.response, limit).await?;
+        let bytes = read_bounded(answer.received, limit).await?;
         Ok(FetchedManifest {
             bytes,
             media_type,
@@ -282,7 +283,7 @@ impl<'a> Asking<'a> {
         let answer = self.send(&call).await?;
         let answer = answer.expect(&[StatusCode::OK])?;
         let next = next_page(registry_answer(&answer)?, &answer.asked.url);
-        let body = read_bounded(answer.response, LIST_MAX).await?;
+        let body = read_bounded(answer.received, LIST_MAX).await?;
         let tags = read_tags(&body)?;
         // Upstreams that page by a key of their own still take the last tag, as the
         // distribution-spec demands.
@@ -308,9 +309,9 @@ impl<'a> Asking<'a> {
         };
         let call = call(Kind::Referrers, repository, &route, Proof::Connection);
         let mut answer = self.send(&call).await?;
-        let status = answer.response.status();
+        let status = answer.received.status();
         let no_such_api = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
-        let html = status.is_success() && is_html(answer.response.headers());
+        let html = status.is_success() && is_html(answer.received.headers());
         if no_such_api.contains(&status) || html {
             return Ok(None);
         }
@@ -320,7 +321,7 @@ impl<'a> Asking<'a> {
             answer = answer.expect(&[StatusCode::OK])?;
             let next = next_page(registry_answer(&answer)?, &answer.asked.url);
             let asked = answer.asked;
-            let body = read_bounded(answer.response, left).await?;
+            let body = read_bounded(answer.received, left).await?;
             left -= body.len() as u64;
             found.extend(read_referrers(&body)?);
             let Some(next) = next else {
@@ -409,19 +410,19 @@ fn blob_body(answer: Answer, from: u64) -> Result<BlobBody, Error> {
     let answer = answer.expect(&wanted)?;
     // A portal's page is no blob, and is told before its first byte is sent on.
     registry_answer(&answer)?;
-    let response = answer.response;
-    let (start, total) = if response.status() == StatusCode::PARTIAL_CONTENT {
-        let range = text(response.headers(), CONTENT_RANGE);
+    let received = answer.received;
+    let (start, total) = if received.status() == StatusCode::PARTIAL_CONTENT {
+        let range = text(received.headers(), CONTENT_RANGE);
         let range = range.as_deref().and_then(read_content_range);
         match range {
             Some((start, total)) if start == from => (start, total),
             _ => return Err(Error::protocol("another range than the one asked for")),
         }
     } else {
-        (0, content_length(response.headers()))
+        (0, content_length(received.headers()))
     };
     Ok(BlobBody {
-        response,
+        received,
         start,
         total,
     })
@@ -429,7 +430,7 @@ fn blob_body(answer: Answer, from: u64) -> Result<BlobBody, Error> {
 
 /// Returns the headers of an answer that came from a registry and not from a portal before it.
 fn registry_answer(answer: &Answer) -> Result<&HeaderMap, Error> {
-    let headers = answer.response.headers();
+    let headers = answer.received.headers();
     if is_html(headers) {
         return Err(Error::protocol("a web page"));
     }

@@ -5,21 +5,20 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method};
 use moka::future::Cache;
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 use super::body::read_bounded;
 use super::challenge::Challenge;
-use super::endpoint::{Endpoint, Outgoing, Proof};
+use super::endpoint::{Endpoint, Form, Outgoing, Proof};
 use super::error::Error;
+use super::logins::{Login, Logins};
 use super::origin::{Origin, TrustedOrigins};
 use super::token::{ANSWER_MAX, Issued, TokenKey, Tokens, read_token};
 use crate::clock::Clock;
-use crate::config::Credentials;
 use crate::telemetry::Kind;
 
 /// Most repositories whose challenge is remembered.
@@ -35,57 +34,45 @@ enum Demand {
 /// An endpoint, by its place in the list, and a repository there.
 type Place = (usize, String);
 
-/// The username and password in the forms they are sent in.
-#[derive(Debug)]
-struct Login {
-    username: String,
-    basic: HeaderValue,
-}
-
 /// Makes the `Authorization` header for requests of one mirror.
 #[derive(Debug)]
 pub(super) struct Authorizer {
-    login: Option<Login>,
+    pub(super) logins: Logins,
     trusted: Arc<TrustedOrigins>,
     tokens: Tokens,
     demands: Cache<Place, Demand>,
 }
 
 impl Authorizer {
-    /// Starts without tokens. Returns `None` when the credentials cannot be sent: a colon in the
-    /// username (RFC 7617), or a control character.
-    pub(super) fn new(
-        credentials: Option<&Credentials>,
-        trusted: Arc<TrustedOrigins>,
-        clock: Arc<dyn Clock>,
-    ) -> Option<Self> {
-        let login = match credentials {
-            Some(credentials) => Some(login(credentials)?),
-            None => None,
-        };
-        Some(Self {
-            login,
+    /// Starts without tokens.
+    pub(super) fn new(logins: Logins, trusted: Arc<TrustedOrigins>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            logins,
             trusted,
             tokens: Tokens::new(clock),
             demands: Cache::new(REMEMBERED_MAX),
-        })
+        }
     }
 
     /// Returns what the endpoint's earlier challenge for this repository asks for, so that the
-    /// request need not be refused first; `None` when there was no challenge.
+    /// request need not be refused first, other than what was `refused`; `None` when there was no challenge.
     ///
     /// # Errors
-    /// When no token can be had.
+    /// When no token or no credentials can be had.
     pub(super) async fn foresee(
         &self,
         endpoint: &Endpoint,
         repository: &str,
+        refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
+        if let Some(bearer) = self.logins.bearer(endpoint.position()).await? {
+            return Ok(Some(bearer));
+        }
         let place = (endpoint.position(), repository.to_owned());
         let Some(demand) = self.demands.get(&place).await else {
             return Ok(None);
         };
-        let met = self.meet(endpoint, &demand, None).await;
+        let met = self.meet(endpoint, &demand, refused).await;
         if met.is_err() {
             // The token server may have moved: the next request takes a new challenge.
             self.demands.invalidate(&place).await;
@@ -97,7 +84,7 @@ impl Authorizer {
     /// origin after `refused` was sent; `None` when nothing can.
     ///
     /// # Errors
-    /// When no token can be had.
+    /// When no token or no credentials can be had.
     pub(super) async fn answer(
         &self,
         endpoint: &Endpoint,
@@ -105,7 +92,7 @@ impl Authorizer {
         challenges: Vec<Challenge>,
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
-        let Some(demand) = self.choose(endpoint, repository, challenges)? else {
+        let Some(demand) = self.choose(endpoint, repository, challenges).await? else {
             return Ok(None);
         };
         let met = self.meet(endpoint, &demand, refused).await?;
@@ -115,16 +102,24 @@ impl Authorizer {
     }
 
     /// Prefers a token to sending the password to the registry itself.
-    fn choose(
+    async fn choose(
         &self,
         endpoint: &Endpoint,
         repository: &str,
         challenges: Vec<Challenge>,
     ) -> Result<Option<Demand>, Error> {
+        let login = self.logins.current(endpoint.position()).await?;
+        if let Some(Login::Bearer(_)) = login.as_deref() {
+            // It goes with every request; there is nothing else to show.
+            return Ok(None);
+        }
         let mut basic = None;
         for challenge in challenges {
             match challenge {
-                Challenge::Basic => basic = self.login.is_some().then_some(Demand::Basic),
+                Challenge::Basic => {
+                    let has_password = matches!(login.as_deref(), Some(Login::Password { .. }));
+                    basic = has_password.then_some(Demand::Basic);
+                }
                 Challenge::Bearer {
                     realm,
                     service,
@@ -139,6 +134,7 @@ impl Authorizer {
                         realm,
                         service,
                         scope,
+                        owner: self.logins.owner(endpoint.position()),
                     };
                     return Ok(Some(Demand::Token(Arc::new(key))));
                 }
@@ -154,7 +150,10 @@ impl Authorizer {
         refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
         match demand {
-            Demand::Basic => Ok(self.login.as_ref().map(|login| login.basic.clone())),
+            Demand::Basic => match self.logins.current(endpoint.position()).await?.as_deref() {
+                Some(Login::Password { basic, .. }) => Ok(Some(basic.clone())),
+                Some(Login::Identity(_) | Login::Bearer(_)) | None => Ok(None),
+            },
             Demand::Token(key) => {
                 let fetch = || self.fetch_token(endpoint, key);
                 self.tokens.get(key, refused, fetch).await.map(Some)
@@ -163,68 +162,95 @@ impl Authorizer {
     }
 
     async fn fetch_token(&self, endpoint: &Endpoint, key: &TokenKey) -> Result<Issued, Error> {
-        let outgoing = self.token_request(key)?;
-        let exchange = endpoint.exchange(outgoing).await?;
-        let response = exchange.response;
-        if let Some(error) = Error::of_status(response.status(), response.headers()) {
+        let login = self.logins.current(endpoint.position()).await?;
+        let outgoing = self.token_request(endpoint.origin(), key, login.as_deref())?;
+        let exchange = endpoint.exchange(outgoing).await;
+        let received = exchange.map_err(|failed| failed.error)?.received;
+        if let Some(error) = Error::of_status(received.status(), received.headers()) {
             return Err(match error {
                 // A token server that is not there says nothing about the repository.
                 Error::NotFound => Error::protocol("the token server answers 404"),
                 other => other,
             });
         }
-        let body = read_bounded(response, ANSWER_MAX).await?;
+        let body = read_bounded(received, ANSWER_MAX).await?;
         read_token(&body)
     }
 
-    /// Decides what a token server is told.
-    fn token_request(&self, key: &TokenKey) -> Result<Outgoing, Error> {
+    /// Decides what a token server is told on behalf of the endpoint at `own`.
+    fn token_request(
+        &self,
+        own: &Origin,
+        key: &TokenKey,
+        login: Option<&Login>,
+    ) -> Result<Outgoing, Error> {
         let Some(origin) = Origin::of(&key.realm) else {
             return Err(Error::protocol("the token realm is not a plain HTTP URL"));
         };
-        let trusted = self.trusted.may_receive_credentials(&origin);
+        let trusted = if self.logins.is_shared() {
+            self.trusted.may_receive_credentials(&origin)
+        } else {
+            self.trusted.may_receive_credentials_of(own, &origin)
+        };
         if !trusted && !origin.is_https() {
             let reason = "the token realm is neither https nor one of the mirror's realms";
             return Err(Error::protocol(reason));
         }
-        let login = self.login.as_ref().filter(|_| trusted);
         let mut url = key.realm.clone();
         url.set_fragment(None);
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = &key.service {
-            query.append_pair("service", service);
-        }
-        for scope in key.scope.split_whitespace() {
-            query.append_pair("scope", scope);
-        }
-        if let Some(login) = login {
-            query.append_pair("account", &login.username);
-        }
-        drop(query);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Outgoing {
+        let mut outgoing = Outgoing {
             kind: Kind::Token,
             method: Method::GET,
+            repository: key.scope.clone(),
             url,
             headers,
-            authorization: login.map(|login| login.basic.clone()),
+            authorization: None,
+            form: None,
             proof: Proof::Connection,
-        })
+            deadline: None,
+        };
+        match login.filter(|_| trusted) {
+            Some(Login::Identity(token)) => {
+                outgoing.method = Method::POST;
+                outgoing.form = Some(refresh(key, token.reveal()));
+            }
+            Some(Login::Password { username, basic }) => {
+                ask_for(key, Some(username), &mut outgoing.url);
+                outgoing.authorization = Some(basic.clone());
+            }
+            Some(Login::Bearer(_)) | None => ask_for(key, None, &mut outgoing.url),
+        }
+        Ok(outgoing)
     }
 }
 
-fn login(credentials: &Credentials) -> Option<Login> {
-    let username = credentials.username.clone();
-    let password = credentials.password.reveal();
-    let has_control = |text: &str| text.chars().any(char::is_control);
-    if username.contains(':') || has_control(&username) || has_control(password) {
-        return None;
+/// Writes what is asked for into the URL, as the distribution token specification says.
+fn ask_for(key: &TokenKey, account: Option<&str>, url: &mut Url) {
+    let mut query = url.query_pairs_mut();
+    if let Some(service) = &key.service {
+        query.append_pair("service", service);
     }
-    let encoded = STANDARD.encode(format!("{username}:{password}"));
-    let mut basic = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
-    basic.set_sensitive(true);
-    Some(Login { username, basic })
+    for scope in key.scope.split_whitespace() {
+        query.append_pair("scope", scope);
+    }
+    if let Some(account) = account {
+        query.append_pair("account", account);
+    }
+}
+
+/// Returns the form that turns an identity token into a token (OAuth 2.0, RFC 6749 section 6).
+fn refresh(key: &TokenKey, token: &str) -> Form {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("grant_type", "refresh_token");
+    if let Some(service) = &key.service {
+        form.append_pair("service", service);
+    }
+    form.append_pair("scope", &key.scope);
+    form.append_pair("client_id", "seawall");
+    form.append_pair("refresh_token", token);
+    Form(form.finish())
 }
 
 #[cfg(test)]
@@ -233,35 +259,41 @@ mod tests {
 
     use url::Url;
 
-    use super::{Authorizer, Credentials, Error, Origin, Outgoing, TokenKey, TrustedOrigins};
+    use super::{
+        Authorizer, Error, Form, Login, Logins, Origin, Outgoing, TokenKey, TrustedOrigins,
+    };
     use crate::clock::Fake;
     use crate::config::Secret;
 
-    fn credentials(username: &str, password: &str) -> Credentials {
-        Credentials {
-            username: username.to_owned(),
-            password: Secret::new(password),
-        }
+    fn origin(text: &str) -> Origin {
+        let url = Url::parse(text).expect("a URL because the test says so");
+        Origin::of(&url).expect("an origin because the test says so")
     }
 
-    fn authorizer(endpoint: &str, credentials: &Credentials) -> Option<Authorizer> {
-        let endpoint = Url::parse(endpoint).expect("a URL because the test says so");
-        let origin = Origin::of(&endpoint).expect("an origin because the test says so");
-        let trusted = TrustedOrigins::new(vec![origin], Vec::new());
+    fn password() -> Login {
+        let login = Login::password("aladdin", &Secret::new("opensesame"));
+        login.expect("sendable because it is plain")
+    }
+
+    fn request_with(login: &Login, realm: &str) -> Result<Outgoing, Error> {
+        let own = origin("https://registry-1.docker.io");
+        let other = origin("https://mirror.example");
+        let trusted = TrustedOrigins::new(vec![own.clone(), other], Vec::new());
         let clock = Arc::new(Fake::at(0));
-        Authorizer::new(Some(credentials), Arc::new(trusted), clock)
-    }
-
-    fn request_to(realm: &str) -> Result<Outgoing, Error> {
-        let credentials = credentials("aladdin", "opensesame");
-        let authorizer = authorizer("https://registry-1.docker.io", &credentials);
+        let logins = Logins::new(None, std::slice::from_ref(&own), Arc::clone(&clock) as _);
+        let logins = logins.expect("none is always sendable");
+        let authorizer = Authorizer::new(logins, Arc::new(trusted), clock);
         let key = TokenKey {
             realm: Url::parse(realm).expect("a URL because the test says so"),
             service: Some("a b".to_owned()),
             scope: "repository:x:pull repository:y:pull".to_owned(),
+            owner: 0,
         };
-        let authorizer = authorizer.expect("sendable because the test says so");
-        authorizer.token_request(&key)
+        authorizer.token_request(&own, &key, Some(login))
+    }
+
+    fn request_to(realm: &str) -> Result<Outgoing, Error> {
+        request_with(&password(), realm)
     }
 
     #[test]
@@ -292,10 +324,34 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_token_is_posted_to_a_trusted_realm_and_shown_to_no_other() {
+        let identity = Login::Identity(Secret::new("hunter2"));
+        let sent = request_with(&identity, "https://auth.docker.io/token").expect("trusted");
+        assert_eq!(sent.method, http::Method::POST);
+        assert_eq!(sent.url.as_str(), "https://auth.docker.io/token");
+        assert!(!format!("{sent:?}").contains("hunter2"));
+        let Some(Form(form)) = sent.form else {
+            panic!("a form is sent");
+        };
+        let expected = "grant_type=refresh_token&service=a+b&scope=repository%3Ax%3Apull+repository%3Ay%3Apull&client_id=seawall&refresh_token=hunter2";
+        assert_eq!(form, expected);
+        let foreign = request_with(&identity, "https://evil.example/token").expect("https");
+        assert!(foreign.form.is_none() && foreign.authorization.is_none());
+        assert!(!foreign.url.as_str().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_bearer_of_the_registry_is_shown_to_no_token_server() {
+        let bearer = Login::Bearer(http::HeaderValue::from_static("Bearer hunter2"));
+        let sent = request_with(&bearer, "https://auth.docker.io/token").expect("trusted");
+        assert_eq!(sent.authorization, None);
+        assert!(!sent.url.as_str().contains("hunter2"));
+    }
+
+    #[test]
     fn credentials_that_would_read_as_others_are_refused() {
         for (username, password) in [("a:b", "c"), ("a\n", "c"), ("a", "c\r\nX: y")] {
-            let credentials = credentials(username, password);
-            assert!(authorizer("https://a.example", &credentials).is_none());
+            assert_eq!(Login::password(username, &Secret::new(password)), None);
         }
     }
 }

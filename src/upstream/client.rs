@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::asking::Asking;
 use super::error::BuildError;
 use super::request::Requests;
+use super::setup::prepare;
 use super::via::{InstanceId, Via};
 use crate::clock::Clock;
 use crate::config::Mirror;
@@ -54,7 +55,7 @@ impl Client {
     ) -> Result<Self, BuildError> {
         Ok(Self {
             name: mirror.name.clone(),
-            requests: Arc::new(Requests::new(mirror, metrics, clock, instance)?),
+            requests: Arc::new(prepare(mirror, metrics, clock, instance)?),
         })
     }
 
@@ -75,6 +76,6 @@ impl Client {
 
     /// Returns whether background work may ask now: no endpoint's trouble lasts, and enough is left of the rate limit.
     pub fn spare(&self) -> bool {
-        self.requests.spare()
+        self.requests.health.spare()
     }
 }

@@ -4,25 +4,26 @@
 //! An `Authorization` header never leaves the origin it was made for, and a request that
 //! carries one never goes on without TLS once it had it.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tracing::debug;
+use tracing::info;
 use url::Url;
 
+use super::bandwidth::Bandwidth;
+use super::body::{Received, Terms};
 use super::error::Error;
+use super::health::{Health, Verdict};
 use super::origin::{Origin, TrustedOrigins};
+use super::rate_limit;
 use super::resolver::{GuardedResolver, Proxies, Surroundings};
-use crate::config::Timeouts;
 use crate::telemetry::{Kind, Metrics};
 
 /// Longest chain of redirects that is followed.
 const REDIRECTS_MAX: usize = 5;
-/// Idle connections that are kept per host, and for how long.
-const IDLE_CONNECTIONS: usize = 16;
-const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// What vouches for the body of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +39,26 @@ pub(super) enum Proof {
 pub(super) struct Outgoing {
     pub(super) kind: Kind,
     pub(super) method: Method,
+    /// The repository that is asked about, for the log; a token's is its scope.
+    pub(super) repository: String,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) authorization: Option<HeaderValue>,
+    /// An encoded form to send, which holds a secret and follows no redirect.
+    pub(super) form: Option<Form>,
     pub(super) proof: Proof,
+    /// When the whole answer has to be here.
+    pub(super) deadline: Option<tokio::time::Instant>,
+}
+
+/// An encoded form that is never shown.
+#[derive(Clone)]
+pub(super) struct Form(pub(super) String);
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Form(…)")
+    }
 }
 
 /// A request on its way through redirects.
@@ -70,6 +87,9 @@ impl Chain {
         let Some(origin) = Origin::of(&next) else {
             return Err(Error::protocol("a redirect leads to no plain HTTP URL"));
         };
+        if self.outgoing.form.is_some() {
+            return Err(Error::protocol("a redirect where a token was expected"));
+        }
         if self.origin.is_https() && !origin.is_https() && self.keeps_tls {
             return Err(Error::protocol("a redirect leads from https to http"));
         }
@@ -86,9 +106,55 @@ impl Chain {
 /// What came back at the end of the redirects.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) response: reqwest::Response,
+    pub(super) received: Received,
     /// Whether the first URL's own origin answered, so that its challenge may be met.
     pub(super) at_home: bool,
+}
+
+/// Why nothing usable came back, and from where.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// Whether the first URL's own origin is to blame, or the token server, without which it cannot be asked.
+    pub(super) at_home: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            at_home: true,
+        }
+    }
+}
+
+impl Failed {
+    /// Returns what this says about the endpoint: a place for blobs it redirects to is another matter.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.error {
+            Error::RateLimited { retry_after } if self.at_home => {
+                Verdict::Limited(retry_after.clone())
+            }
+            Error::Unavailable { .. } | Error::TimedOut { .. } if self.at_home => {
+                Verdict::Failed(self.error.clone())
+            }
+            Error::RateLimited { .. }
+            | Error::Unavailable { .. }
+            | Error::TimedOut { .. }
+            | Error::NotFound
+            | Error::Denied { .. }
+            | Error::Loop
+            | Error::Busy { .. }
+            | Error::NoSpare
+            | Error::Protocol { .. } => Verdict::Answered,
+        }
+    }
+}
+
+/// Settings of connections to the endpoints themselves, and to everything they lead to.
+pub(super) struct Connections {
+    pub(super) direct: Box<dyn Fn() -> reqwest::ClientBuilder>,
+    pub(super) guarded: Box<dyn Fn() -> reqwest::ClientBuilder>,
 }
 
 /// What the endpoints of one mirror have in common.
@@ -96,11 +162,12 @@ pub(super) struct Exchange {
 pub(super) struct Network {
     pub(super) upstream: Arc<str>,
     pub(super) metrics: Metrics,
-    pub(super) timeout: Timeouts,
+    pub(super) health: Arc<Health>,
     pub(super) trusted: Arc<TrustedOrigins>,
     /// Names of the realms that the mirror lists.
     pub(super) realm_hosts: Vec<String>,
     pub(super) proxies: Arc<Proxies>,
+    pub(super) bandwidth: Arc<Bandwidth>,
 }
 
 /// One endpoint with its connections.
@@ -108,6 +175,8 @@ pub(super) struct Network {
 pub(super) struct Endpoint {
     upstream: Arc<str>,
     metrics: Metrics,
+    health: Arc<Health>,
+    bandwidth: Arc<Bandwidth>,
     position: usize,
     configured: Url,
     root: Url,
@@ -130,6 +199,7 @@ impl Endpoint {
     /// When TLS cannot be set up.
     pub(super) fn new(
         network: &Network,
+        connections: &Connections,
         position: usize,
         url: &Url,
         origin: Origin,
@@ -147,6 +217,8 @@ impl Endpoint {
         Ok(Self {
             upstream: Arc::clone(&network.upstream),
             metrics: network.metrics.clone(),
+            health: Arc::clone(&network.health),
+            bandwidth: Arc::clone(&network.bandwidth),
             position,
             configured: url.clone(),
             root,
@@ -154,10 +226,8 @@ impl Endpoint {
             origin,
             trusted: Arc::clone(&network.trusted),
             surroundings,
-            direct: connections(&network.timeout).build()?,
-            guarded: connections(&network.timeout)
-                .dns_resolver(resolver)
-                .build()?,
+            direct: (connections.direct)().build()?,
+            guarded: (connections.guarded)().dns_resolver(resolver).build()?,
         })
     }
 
@@ -174,6 +244,11 @@ impl Endpoint {
     /// Returns the name by which the endpoint knows a repository.
     pub(super) fn repository(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// Returns the endpoint's origin.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Returns the URL of a route's `/v2/…` path and query.
@@ -194,19 +269,30 @@ impl Endpoint {
     /// # Errors
     /// When no answer comes, or the redirects lead where they must not; any final status is a
     /// success here.
-    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Exchange, Error> {
+    pub(super) async fn exchange(&self, outgoing: Outgoing) -> Result<Exchange, Failed> {
         let mut chain = Chain::start(outgoing)?;
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.send(&chain.outgoing, &chain.origin).await?;
+            let at_home = chain.origin == chain.home;
+            let sent = self.send(&chain.outgoing, &chain.origin).await;
+            let response = sent.map_err(|error| Failed { error, at_home })?;
             let Some(next) = redirect_target(&response, &chain.outgoing.url)? else {
-                let at_home = chain.origin == chain.home;
-                return Ok(Exchange { response, at_home });
+                let received = Received::new(response, self.terms(&chain.outgoing));
+                return Ok(Exchange { received, at_home });
             };
             chain.follow(next)?;
         }
-        Err(Error::protocol(format!(
-            "more than {REDIRECTS_MAX} redirects"
-        )))
+        Err(Error::protocol(format!("more than {REDIRECTS_MAX} redirects")).into())
+    }
+
+    fn terms(&self, outgoing: &Outgoing) -> Terms {
+        Terms {
+            upstream: Arc::clone(&self.upstream),
+            metrics: self.metrics.clone(),
+            bandwidth: Arc::clone(&self.bandwidth),
+            deadline: outgoing.deadline,
+            endpoint: self.position,
+            kind: outgoing.kind,
+        }
     }
 
     /// Sends one request, without following anything, and logs it.
@@ -224,48 +310,63 @@ impl Endpoint {
         if let Some(authorization) = &outgoing.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let request = connections.request(outgoing.method.clone(), outgoing.url.clone());
+        let mut request = connections.request(outgoing.method.clone(), outgoing.url.clone());
+        if let Some(Form(form)) = &outgoing.form {
+            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, form_type);
+            request = request.body(form.clone());
+        }
         let started = Instant::now();
         let result = request.headers(headers).send().await;
-        let status = match &result {
+        if let Ok(response) = &result
+            && own
+        {
+            if let Some(address) = response.remote_addr() {
+                self.surroundings.observe(address.ip());
+            }
+            self.health
+                .note_quota(&rate_limit::read(response.headers()));
+        }
+        let result = result.map_err(|error| Error::of_transport(&error, "answer"));
+        self.record(outgoing, own, &result, started);
+        result
+    }
+
+    /// Counts and logs a request: neither its URL, which may be signed, nor any header but the limit's.
+    fn record(
+        &self,
+        outgoing: &Outgoing,
+        own: bool,
+        result: &Result<reqwest::Response, Error>,
+        started: Instant,
+    ) {
+        let status = match result {
             Ok(response) => response.status().as_str().to_owned(),
-            Err(error) if error.is_timeout() => "timeout".to_owned(),
+            Err(Error::TimedOut { .. }) => "timeout".to_owned(),
             Err(_) => "error".to_owned(),
         };
+        let took = started.elapsed();
         self.metrics
-            .upstream_request(&self.upstream, outgoing.kind, &status, started.elapsed());
-        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let upstream = &*self.upstream;
-        let (kind, method) = (outgoing.kind.as_str(), outgoing.method.as_str());
-        match result {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                debug!(upstream, kind, method, status, millis, "upstream request");
-                if own && let Some(address) = response.remote_addr() {
-                    self.surroundings.observe(address.ip());
-                }
-                Ok(response)
-            }
-            Err(error) => {
-                let known = Error::of_transport(&error, "answer");
-                debug!(upstream, kind, method, %known, millis, "upstream request failed");
-                Err(known)
-            }
-        }
+            .upstream_request(&self.upstream, outgoing.kind, &status, took);
+        let told = match result {
+            Ok(response) if own => rate_limit::read(response.headers()),
+            Ok(_) | Err(_) => rate_limit::Told::default(),
+        };
+        info!(
+            upstream = &*self.upstream,
+            endpoint = self.position,
+            elsewhere = (!own).then_some(true),
+            kind = outgoing.kind.as_str(),
+            method = outgoing.method.as_str(),
+            repository = outgoing.repository,
+            status,
+            millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            error = result.as_ref().err().map(tracing::field::display),
+            ratelimit_remaining = told.remaining,
+            ratelimit_source = told.source,
+            "upstream request"
+        );
     }
-}
-
-/// Settings of every connection to or for an upstream.
-fn connections(timeout: &Timeouts) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("seawall/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(timeout.connect)
-        .read_timeout(timeout.read)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .pool_idle_timeout(IDLE_TIME)
-        // Fixed windows would hold a distant blob below its line's speed.
-        .http2_adaptive_window(true)
 }
 
 /// Returns where a redirect leads, or `None` when the answer is none.
@@ -303,10 +404,13 @@ mod tests {
         let outgoing = Outgoing {
             kind: Kind::Blob,
             method: Method::GET,
+            repository: String::new(),
             url: url(from),
             headers: HeaderMap::new(),
             authorization: authorization.map(HeaderValue::from_static),
+            form: None,
             proof,
+            deadline: None,
         };
         Chain::start(outgoing).expect("a chain because the URL is plain")
     }

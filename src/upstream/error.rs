@@ -79,6 +79,11 @@ impl Error {
         }
     }
 
+    /// Returns whether an answer with this meaning is no word of the upstream about what was asked.
+    pub(super) fn ends_the_attempt(&self) -> bool {
+        self.tries_next_endpoint() || matches!(self, Self::Loop)
+    }
+
     /// Returns whether the mirror's next endpoint is asked after this error.
     pub(super) fn tries_next_endpoint(&self) -> bool {
         match self {
@@ -189,6 +194,16 @@ pub enum BuildError {
     Credentials {
         /// The mirror's name.
         upstream: String,
+    },
+    /// A file of `tls` or the proxy cannot be used.
+    #[error("mirror {upstream}: {what} {problem}")]
+    Tls {
+        /// The mirror's name.
+        upstream: String,
+        /// The key in the configuration.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// The HTTP client cannot be set up, for want of root certificates for instance.
     #[error("mirror {upstream}: no HTTP client")]

@@ -8,15 +8,25 @@
 mod address;
 mod asking;
 mod authorization;
+mod bandwidth;
 mod body;
+mod breaker;
 mod challenge;
 mod client;
+mod docker_config;
 mod endpoint;
 mod error;
+mod health;
+mod helper;
 mod listing;
+mod logins;
 mod origin;
+mod rate_limit;
 mod request;
 mod resolver;
+mod round;
+mod setup;
+mod slots;
 mod token;
 mod via;
 

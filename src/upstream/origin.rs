@@ -42,6 +42,12 @@ impl Origin {
         &self.host
     }
 
+    /// Returns the port unless it is the scheme's usual one.
+    pub(super) fn unusual_port(&self) -> Option<u16> {
+        let usual = if self.https { 443 } else { 80 };
+        (self.port != usual).then_some(self.port)
+    }
+
     fn is_https_default(&self, host: &str) -> bool {
         self.https && self.port == 443 && self.host == host
     }
@@ -60,12 +66,17 @@ impl TrustedOrigins {
         Self { endpoints, realms }
     }
 
-    /// Returns whether credentials may be sent to `origin`: one of the endpoints, a listed realm,
-    /// or the token server that is known to belong to an endpoint.
+    /// Returns whether credentials that all endpoints share may be sent to `origin`: one of the endpoints, a
+    /// listed realm, or the token server that is known to belong to an endpoint.
     pub(super) fn may_receive_credentials(&self, origin: &Origin) -> bool {
-        self.endpoints.contains(origin)
-            || self.lists_realm(origin)
-            || self.endpoints.iter().any(|own| is_built_in(own, origin))
+        self.endpoints
+            .iter()
+            .any(|own| self.may_receive_credentials_of(own, origin))
+    }
+
+    /// Returns whether credentials of the endpoint `own` alone may be sent to `origin`.
+    pub(super) fn may_receive_credentials_of(&self, own: &Origin, origin: &Origin) -> bool {
+        own == origin || self.lists_realm(origin) || is_built_in(own, origin)
     }
 
     /// Returns whether the configuration lists `origin` as a realm.

@@ -5,21 +5,23 @@
 use std::sync::Arc;
 
 use http::header::VIA;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::asking::{Manner, Patience};
 use super::authorization::Authorizer;
+use super::body::Received;
 use super::challenge::challenges;
 use super::client::{EndpointStanding, Standing};
-use super::endpoint::{Endpoint, Exchange, Network, Outgoing, Proof};
-use super::error::{BuildError, Error};
-use super::origin::{Origin, TrustedOrigins};
-use super::resolver::Proxies;
+use super::endpoint::{Endpoint, Exchange, Failed, Outgoing, Proof};
+use super::error::Error;
+use super::health::{Health, Verdict};
+use super::round::Round;
+use super::slots::Slots;
 use super::via::{InstanceId, Via};
-use crate::clock::Clock;
-use crate::config::{Login, Mirror};
-use crate::telemetry::{Kind, Metrics};
+use crate::config::Timeouts;
+use crate::telemetry::Kind;
 
 /// What is asked, whichever endpoint answers.
 #[derive(Clone, Debug)]
@@ -34,6 +36,19 @@ pub(super) struct Call {
     pub(super) proof: Proof,
 }
 
+impl Call {
+    /// Returns a call that finds out as much of an endpoint and brings no body that could be left out.
+    pub(super) fn as_probe(&self) -> Self {
+        let mut probe = self.clone();
+        probe.headers.remove(http::header::RANGE);
+        match self.kind {
+            Kind::Manifest | Kind::Blob => probe.method = Method::HEAD,
+            Kind::Tags | Kind::Referrers | Kind::Token => {}
+        }
+        probe
+    }
+}
+
 /// For whom a call is made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Errand<'a> {
@@ -46,7 +61,7 @@ pub(super) struct Errand<'a> {
 /// An answer that is the upstream's word: any status but those of an endpoint in trouble.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) response: reqwest::Response,
+    pub(super) received: Received,
     pub(super) asked: Asked,
 }
 
@@ -63,92 +78,37 @@ impl Answer {
     /// # Errors
     /// What the status means.
     pub(super) fn expect(self, expected: &[StatusCode]) -> Result<Self, Error> {
-        let status = self.response.status();
+        let status = self.received.status();
         if expected.contains(&status) {
             return Ok(self);
         }
         let unexpected = || Error::protocol(format!("status {}", status.as_u16()));
-        Err(Error::of_status(status, self.response.headers()).unwrap_or_else(unexpected))
+        Err(Error::of_status(status, self.received.headers()).unwrap_or_else(unexpected))
     }
 }
 
-/// The endpoints of one mirror and what authorises requests to them.
+/// The endpoints of one mirror, how they stand, and what authorises requests to them.
 #[derive(Debug)]
 pub(super) struct Requests {
-    endpoints: Vec<Endpoint>,
-    authorizer: Authorizer,
-    instance: InstanceId,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) authorizer: Authorizer,
+    pub(super) health: Arc<Health>,
+    pub(super) slots: Slots,
+    pub(super) timeout: Timeouts,
+    pub(super) instance: InstanceId,
 }
 
 impl Requests {
-    /// Prepares every endpoint; nothing is connected or looked up yet.
-    ///
-    /// # Errors
-    /// When the mirror's URLs or credentials cannot be used, or TLS cannot be set up.
-    pub(super) fn new(
-        mirror: &Mirror,
-        metrics: Metrics,
-        clock: Arc<dyn Clock>,
-        instance: &InstanceId,
-    ) -> Result<Self, BuildError> {
-        let own = origins(mirror, "endpoint", &mirror.endpoints)?;
-        let realms = origins(mirror, "realm", &mirror.realms)?;
-        if own.is_empty() {
-            return Err(BuildError::NoEndpoint {
-                upstream: mirror.name.clone(),
-            });
-        }
-        let realm_hosts = realms.iter().map(|realm| realm.host().to_owned()).collect();
-        let trusted = Arc::new(TrustedOrigins::new(own.clone(), realms));
-        let network = Network {
-            upstream: Arc::from(mirror.name.as_str()),
-            metrics,
-            timeout: mirror.timeout.clone(),
-            trusted: Arc::clone(&trusted),
-            realm_hosts,
-            proxies: Arc::new(Proxies::from_system()),
-        };
-        let mut endpoints = Vec::with_capacity(own.len());
-        for (position, (url, origin)) in mirror.endpoints.iter().zip(own).enumerate() {
-            let endpoint = Endpoint::new(&network, position, url, origin);
-            endpoints.push(endpoint.map_err(|source| BuildError::Http {
-                upstream: mirror.name.clone(),
-                source,
-            })?);
-        }
-        let credentials = match &mirror.login {
-            Some(Login::Password(credentials)) => Some(credentials),
-            _ => None,
-        };
-        let authorizer = Authorizer::new(credentials, trusted, clock);
-        let Some(authorizer) = authorizer else {
-            return Err(BuildError::Credentials {
-                upstream: mirror.name.clone(),
-            });
-        };
-        Ok(Self {
-            endpoints,
-            authorizer,
-            instance: instance.clone(),
-        })
-    }
-
     /// Returns the answer of the first endpoint that is not in trouble.
     ///
     /// # Errors
     /// The first endpoint's trouble when all are, and at once an answer that cannot be used.
-    pub(super) async fn send(&self, call: &Call, errand: &Errand<'_>) -> Result<Answer, Error> {
-        let mut trouble = None;
-        for endpoint in &self.endpoints {
-            let url = endpoint.url(&call.path_and_query);
-            match self.ask(endpoint, call, errand.via, url).await {
-                Err(error) if error.tries_next_endpoint() => {
-                    trouble.get_or_insert(error);
-                }
-                result => return result,
-            }
-        }
-        Err(trouble.expect("a trouble because there is an endpoint and none answered"))
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        call: &Call,
+        errand: &Errand<'_>,
+    ) -> Result<Answer, Error> {
+        Round::new(self, call, errand).run().await
     }
 
     /// Returns the answer to the page after the one `asked`, at the same endpoint. Of `next`, which
@@ -166,87 +126,142 @@ impl Requests {
         let mut url = asked.url.clone();
         url.set_path(next.path());
         url.set_query(next.query());
-        let endpoint = &self.endpoints[asked.endpoint];
-        self.ask(endpoint, call, via, url).await
+        let slot = self.slots.take(call.kind, Patience::Waits).await?;
+        let attempt = self.health.begin(asked.endpoint, call.kind);
+        let (result, verdict) = self.ask(asked.endpoint, call, via, url).await;
+        attempt.conclude(verdict);
+        let mut answer = result?;
+        answer.received.slot = Some(slot);
+        Ok(answer)
     }
 
     /// Returns how the upstream stands.
     pub(super) fn standing(&self) -> Standing {
-        let standing = |endpoint: &Endpoint| EndpointStanding {
+        let healthy = self.health.healthy();
+        let (ratelimit_remaining, ratelimit_limit) = self.health.quota();
+        let standing = |(endpoint, healthy): (&Endpoint, &bool)| EndpointStanding {
             url: endpoint.configured().to_string(),
-            healthy: true,
+            healthy: *healthy,
         };
         Standing {
-            healthy: true,
-            endpoints: self.endpoints.iter().map(standing).collect(),
-            ratelimit_remaining: None,
-            ratelimit_limit: None,
+            healthy: healthy.contains(&true),
+            endpoints: self.endpoints.iter().zip(&healthy).map(standing).collect(),
+            ratelimit_remaining,
+            ratelimit_limit,
         }
     }
 
-    /// Returns whether background work may ask now.
-    pub(super) fn spare(&self) -> bool {
-        true
+    /// Returns the URL of `call` at the endpoint at `position`.
+    pub(super) fn url(&self, position: usize, call: &Call) -> Url {
+        self.endpoints[position].url(&call.path_and_query)
     }
 
-    /// Asks one endpoint, and once more when its challenge can be met.
-    async fn ask(
+    /// Asks one endpoint; tells what came of it and what that says about the endpoint.
+    pub(super) async fn ask(
         &self,
-        endpoint: &Endpoint,
+        position: usize,
         call: &Call,
         via: &Via,
         url: Url,
-    ) -> Result<Answer, Error> {
-        let sent = self.authorizer.foresee(endpoint, &call.repository).await?;
-        let mut headers = call.headers.clone();
-        headers.insert(VIA, via.onward(&self.instance));
-        let mut outgoing = Outgoing {
-            kind: call.kind,
-            method: call.method.clone(),
-            url: url.clone(),
-            headers,
-            authorization: sent.clone(),
-            proof: call.proof,
+    ) -> (Result<Answer, Error>, Verdict) {
+        let deadline = self.timeout.total.map(|total| Instant::now() + total);
+        let asking = self.ask_until(position, call, via, url, deadline);
+        let result = match deadline {
+            Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
+                let reason = "no answer in time".to_owned();
+                Err(Error::TimedOut { reason }.into())
+            }),
+            None => asking.await,
         };
-        let Exchange {
-            mut response,
-            at_home,
-        } = endpoint.exchange(outgoing.clone()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && at_home {
-            let offered = challenges(response.headers());
-            let met = self
-                .authorizer
-                .answer(endpoint, &call.repository, offered, sent.as_ref());
-            if let Some(authorization) = met.await? {
-                outgoing.authorization = Some(authorization);
-                response = endpoint.exchange(outgoing).await?.response;
+        match result {
+            Ok(answer) => (Ok(answer), Verdict::Answered),
+            Err(failed) => {
+                let verdict = failed.verdict();
+                (Err(failed.error), verdict)
             }
         }
-        match Error::of_status(response.status(), response.headers()) {
-            Some(error) if error.tries_next_endpoint() => Err(error),
+    }
+
+    /// Asks one endpoint, and once more with credentials read anew when it refuses those it was shown.
+    async fn ask_until(
+        &self,
+        position: usize,
+        call: &Call,
+        via: &Via,
+        url: Url,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Failed> {
+        let mut headers = call.headers.clone();
+        headers.insert(VIA, via.onward(&self.instance));
+        let outgoing = Outgoing {
+            kind: call.kind,
+            method: call.method.clone(),
+            repository: call.repository.clone(),
+            url: url.clone(),
+            headers,
+            authorization: None,
+            form: None,
+            proof: call.proof,
+            deadline,
+        };
+        let logins = &self.authorizer.logins;
+        let generation = logins.generation(position);
+        let mut shown = None;
+        let mut result = self.ask_authorized(position, &outgoing, &mut shown).await;
+        if is_refusal(&result) && logins.renew(position, generation).await {
+            result = self.ask_authorized(position, &outgoing, &mut shown).await;
+        }
+        let Exchange { received, at_home } = result?;
+        match Error::of_status(received.status(), received.headers()) {
+            Some(error) if error.ends_the_attempt() => Err(Failed { error, at_home }),
             _ => Ok(Answer {
-                response,
+                received,
                 asked: Asked {
                     url,
-                    endpoint: endpoint.position(),
+                    endpoint: position,
                 },
             }),
         }
     }
+
+    /// Sends a request with what authorises it, and once more when its challenge can be met. `shown` is what was
+    /// shown to no avail before, and afterwards what was shown last.
+    async fn ask_authorized(
+        &self,
+        position: usize,
+        outgoing: &Outgoing,
+        shown: &mut Option<HeaderValue>,
+    ) -> Result<Exchange, Failed> {
+        let endpoint = &self.endpoints[position];
+        let authorizer = &self.authorizer;
+        let mut outgoing = outgoing.clone();
+        let repository = outgoing.repository.clone();
+        let foreseen = authorizer.foresee(endpoint, &repository, shown.as_ref());
+        outgoing.authorization = foreseen.await?;
+        shown.clone_from(&outgoing.authorization);
+        let exchange = endpoint.exchange(outgoing.clone()).await?;
+        if exchange.received.status() != StatusCode::UNAUTHORIZED || !exchange.at_home {
+            return Ok(exchange);
+        }
+        let offered = challenges(exchange.received.headers());
+        let met = authorizer.answer(endpoint, &repository, offered, shown.as_ref());
+        let Some(authorization) = met.await? else {
+            return Ok(exchange);
+        };
+        *shown = Some(authorization.clone());
+        outgoing.authorization = Some(authorization);
+        endpoint.exchange(outgoing).await
+    }
 }
 
-fn origins(mirror: &Mirror, what: &'static str, urls: &[Url]) -> Result<Vec<Origin>, BuildError> {
-    let mut found = Vec::with_capacity(urls.len());
-    for (position, url) in urls.iter().enumerate() {
-        let Some(origin) = Origin::of(url) else {
-            return Err(BuildError::Url {
-                upstream: mirror.name.clone(),
-                what,
-                position,
-                problem: "is not an http or https URL without a username",
-            });
-        };
-        found.push(origin);
+/// Returns whether the endpoint or its token server refused what it was shown.
+fn is_refusal(result: &Result<Exchange, Failed>) -> bool {
+    match result {
+        Ok(exchange) => {
+            let status = exchange.received.status();
+            let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+            exchange.at_home && refused.contains(&status)
+        }
+        Err(failed) => matches!(failed.error, Error::Denied { .. }),
     }
-    Ok(found)
 }

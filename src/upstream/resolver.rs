@@ -18,7 +18,7 @@ use super::address::Place;
 #[error("a redirect or token realm leads to an address that the upstream may not name")]
 pub(super) struct AddressRefused;
 
-/// The proxies that the environment names, as the HTTP client reads them.
+/// The proxies that the mirror or the environment names, as the HTTP client reads them.
 #[derive(Debug)]
 pub(super) struct Proxies {
     matcher: Matcher,
@@ -29,6 +29,11 @@ impl Proxies {
     /// Reads the environment.
     pub(super) fn from_system() -> Self {
         Self::new(Matcher::from_system())
+    }
+
+    /// Takes one proxy for everything.
+    pub(super) fn through(proxy: &Url) -> Self {
+        Self::new(Matcher::builder().all(proxy.as_str()).build())
     }
 
     fn new(matcher: Matcher) -> Self {

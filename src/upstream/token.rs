@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::error::Error;
+use super::rate_limit::micros;
 use crate::clock::Clock;
 
 /// Largest answer of a token server that is read, in bytes.
@@ -37,6 +38,8 @@ pub(super) struct TokenKey {
     pub(super) service: Option<String>,
     /// What the token allows, a list separated by spaces.
     pub(super) scope: String,
+    /// Whose credentials it is asked for with.
+    pub(super) owner: usize,
 }
 
 /// A token as it came.
@@ -80,10 +83,6 @@ pub(super) fn read_token(body: &[u8]) -> Result<Issued, Error> {
         authorization,
         usable,
     })
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The tokens of one mirror.
@@ -233,6 +232,7 @@ mod tests {
                 .expect("a URL because it is written so"),
             service: None,
             scope: "repository:a:pull".to_owned(),
+            owner: 0,
         }
     }
 

@@ -6,6 +6,7 @@ mod endpoints;
 mod lists;
 mod redirects;
 mod server;
+mod standing;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -11,11 +11,11 @@ use super::{
     BASIC, CHALLENGE, ask, client, client_of, digest, get, mirror_of, read, repository,
     with_credentials,
 };
+use crate::clock::Fake;
 use crate::telemetry::{Kind, Metrics};
-use crate::upstream::Error;
-use crate::upstream::endpoint::{Endpoint, Network, Outgoing, Proof};
-use crate::upstream::origin::{Origin, TrustedOrigins};
-use crate::upstream::resolver::Proxies;
+use crate::upstream::endpoint::{Endpoint, Outgoing, Proof};
+use crate::upstream::setup::prepare;
+use crate::upstream::{Error, InstanceId};
 
 #[tokio::test]
 async fn authorization_does_not_follow_a_redirect_to_another_origin() {
@@ -97,26 +97,30 @@ async fn redirects_to_what_is_no_plain_url_are_refused() {
 /// An endpoint that stands at `url`, with no realms.
 fn endpoint(url: &str) -> Endpoint {
     let url = Url::parse(url).expect("a URL because it is written so");
-    let origin = Origin::of(&url).expect("an origin because it is written so");
-    let network = Network {
-        metrics: Metrics::new(),
-        upstream: Arc::from("registry.example"),
-        timeout: mirror_of(&[]).timeout,
-        trusted: Arc::new(TrustedOrigins::new(vec![origin.clone()], Vec::new())),
-        realm_hosts: Vec::new(),
-        proxies: Arc::new(Proxies::from_system()),
-    };
-    Endpoint::new(&network, 0, &url, origin).expect("an endpoint because the URL is sound")
+    let clock = Arc::new(Fake::at(0));
+    let requests = prepare(
+        &mirror_of(&[&url]),
+        Metrics::new(),
+        clock,
+        &InstanceId::new(),
+    );
+    let mut endpoints = requests
+        .expect("an endpoint because the URL is sound")
+        .endpoints;
+    endpoints.remove(0)
 }
 
 fn outgoing(url: Url) -> Outgoing {
     Outgoing {
         kind: Kind::Token,
         method: Method::GET,
+        repository: String::new(),
         url,
         headers: HeaderMap::new(),
         authorization: None,
+        form: None,
         proof: Proof::Connection,
+        deadline: None,
     }
 }
 
@@ -134,6 +138,7 @@ async fn an_endpoint_elsewhere_cannot_lead_to_this_machine() {
     ] {
         for target in [&inside.url, &by_name] {
             let result = endpoint(elsewhere).exchange(outgoing(target.clone())).await;
+            let result = result.map_err(|failed| failed.error);
             assert!(
                 matches!(result, Err(Error::Protocol { .. })),
                 "{elsewhere} {target}"
