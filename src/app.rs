@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::{self, Background, Content, StateDirectory};
 use crate::http::{self, Context};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -37,6 +37,8 @@ pub struct Running {
     listeners: Listeners,
     content: Arc<Content>,
     background: Background,
+    jobs: Jobs,
+    runner: jobs::Running,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -104,7 +106,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     let registry = Registry::new(Arc::clone(&content), mirror, rules);
     let context = Context {
         registry: Arc::new(registry),
-        jobs,
+        jobs: jobs.clone(),
         settings: settings(&config)?,
         manifest_budget: Arc::new(Semaphore::new(http::MANIFEST_BUDGET_KIB)),
         metrics,
@@ -116,6 +118,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
         background: Background::start(&content),
         content,
+        runner: jobs.run().await,
+        jobs,
         metadata,
         drain: config.http.draintimeout,
         _state: state,
@@ -192,9 +196,15 @@ impl Running {
         &self.content
     }
 
-    /// Stops accepting, lets running requests finish within `http.draintimeout`, and closes the
+    /// Returns the work in the background.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Puts the jobs back, stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
+        self.runner.stop().await;
         let cut = self.listeners.drain(self.drain).await;
         self.background.stop().await;
         self.metadata.close().await;

@@ -205,10 +205,14 @@ impl Content {
         };
         let over_bound = self.most().map_or(0, |most| {
             let low = share(most, cache.lowwatermark);
-            let full = held.saturating_add(announced).saturating_add(coming) > most;
-            if held > share(most, cache.highwatermark) || full {
-                // What is coming must fit beside what stays.
-                let room = most.saturating_sub(announced).saturating_sub(coming);
+            // What is under way has its room already; what is coming must fit beside that.
+            let room = match request {
+                EvictRequest::RoomFor { .. } => {
+                    most.saturating_sub(announced).saturating_sub(coming)
+                }
+                EvictRequest::Due | EvictRequest::DownTo { .. } => most,
+            };
+            if held > share(most, cache.highwatermark) || held > room {
                 held.saturating_sub(low.min(room))
             } else {
                 0

@@ -182,7 +182,7 @@ impl Content {
             }
             Err(error) => Err(error),
         };
-        match outcome {
+        match &outcome {
             Ok(Filled::Stored { .. }) => self.notice_growth(),
             Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
                 self.forget_fill(&fill.id).await;

@@ -16,10 +16,17 @@ pub(super) enum Failure {
 impl From<mirror::Error> for Failure {
     fn from(error: mirror::Error) -> Self {
         match error {
-            mirror::Error::Upstream(failed) if matches!(failed.error, UpstreamError::NoSpare) => {
-                Self::Scarce(failed.to_string())
-            }
-            mirror::Error::Upstream(failed) => Self::Final(failed.to_string()),
+            mirror::Error::Upstream(failed) => match failed.error {
+                UpstreamError::NoSpare
+                | UpstreamError::Busy { .. }
+                | UpstreamError::RateLimited { .. } => Self::Scarce(failed.to_string()),
+                UpstreamError::NotFound
+                | UpstreamError::Denied { .. }
+                | UpstreamError::Unavailable { .. }
+                | UpstreamError::TimedOut { .. }
+                | UpstreamError::Loop
+                | UpstreamError::Protocol { .. } => Self::Final(failed.to_string()),
+            },
             error @ (mirror::Error::Refused { .. }
             | mirror::Error::Missing { .. }
             | mirror::Error::Content(_)) => Self::Final(error.to_string()),

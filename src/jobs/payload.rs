@@ -190,3 +190,102 @@ fn parse_image(text: &str) -> Result<(RepositoryName, WarmReference), PayloadErr
 pub(super) fn is_pattern(tag: &str) -> bool {
     tag.contains(['*', '?', '['])
 }
+
+#[cfg(test)]
+mod tests {
+    use oci::Digest;
+
+    use super::{IMAGES, Payload, PurgePattern, WarmImages};
+    use crate::config::WarmReference;
+
+    fn warm(images: &[&str], platforms: &[&str]) -> Result<WarmImages, String> {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        WarmImages::new(owned(images), owned(platforms)).map_err(|error| error.to_string())
+    }
+
+    fn refused(images: &[&str], platforms: &[&str]) -> String {
+        warm(images, platforms).expect_err("it makes no sense")
+    }
+
+    #[test]
+    fn an_image_is_a_repository_with_a_tag_a_pattern_or_a_digest() {
+        let digest = Digest::of(oci::Algorithm::Sha256, b"x").to_string();
+        let by_digest = format!("quay.io/a/b@{digest}");
+        let written = [
+            ("docker.io/nginx", "docker.io/nginx", "latest"),
+            (
+                "docker.io/library/nginx:1.*",
+                "docker.io/library/nginx",
+                "1.*",
+            ),
+            ("localhost:5000/app", "localhost:5000/app", "latest"),
+            ("localhost:5000/app:v1", "localhost:5000/app", "v1"),
+            (by_digest.as_str(), "quay.io/a/b", digest.as_str()),
+        ];
+        for (text, repository, reference) in written {
+            let images = warm(&[text], &["linux/amd64"]).unwrap_or_else(|error| panic!("{error}"));
+            let read: Vec<_> = images.images().collect();
+            let [(shown, name, found)] = read.as_slice() else {
+                panic!("{text} is one image");
+            };
+            let found = match found {
+                WarmReference::Tags(glob) => glob.to_string(),
+                WarmReference::Digest(digest) => digest.to_string(),
+            };
+            assert_eq!(
+                (*shown, name.as_str(), found.as_str()),
+                (text, repository, reference)
+            );
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_by_name() {
+        assert_eq!(refused(&[], &[]), "no image is named");
+        let many = vec!["docker.io/a"; IMAGES + 1];
+        assert!(refused(&many, &[]).starts_with("more than"));
+        for bad in [
+            "docker.io/UPPER",
+            "docker.io/a:-tag",
+            "docker.io/a:[",
+            "docker.io/a@sha256:12",
+            "",
+        ] {
+            let told = refused(&["docker.io/good", bad], &[]);
+            assert!(
+                told.starts_with(&format!("{bad:?} is no image: ")),
+                "{told}"
+            );
+        }
+        let told = refused(&["docker.io/a"], &["amd64"]);
+        assert!(told.contains("\"amd64\""), "{told}");
+        let pattern = PurgePattern::new("a[".to_owned()).expect_err("no pattern");
+        assert!(pattern.to_string().contains("a["), "{pattern}");
+    }
+
+    #[test]
+    fn a_stored_payload_comes_back_and_is_checked_again() {
+        let images = warm(&["docker.io/a:1.*"], &["linux/arm/v7"]).expect("makes sense");
+        let purge = PurgePattern::new("docker.io/**".to_owned()).expect("a pattern");
+        for payload in [Payload::Warm(images), Payload::Purge(purge)] {
+            assert_eq!(Payload::from_row(&payload.to_row()), Ok(payload));
+        }
+        let wrong = [
+            r#"{"version":2,"job":{"purge":{"pattern":"a"}}}"#,
+            r#"{"version":1,"job":{"scrub":{}}}"#,
+            r#"{"version":1,"job":{"warm":{"images":[],"platforms":[]}}}"#,
+            "{}",
+        ];
+        for text in wrong {
+            Payload::from_row(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn the_same_work_is_the_same_job_and_other_work_another() {
+        let key = |images: &[&str]| Payload::Warm(warm(images, &[]).expect("sense")).unique_key();
+        assert_eq!(key(&["docker.io/a"]), key(&["docker.io/a"]));
+        assert_ne!(key(&["docker.io/a"]), key(&["docker.io/b"]));
+        assert!(key(&["docker.io/a"]).starts_with("warm:"));
+    }
+}

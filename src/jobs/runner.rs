@@ -49,10 +49,20 @@ impl Running {
 }
 
 impl Jobs {
-    /// Begins to run jobs and to follow the schedules.
-    pub fn run(&self) -> Running {
+    /// Begins to run jobs and to follow the schedules, with those that are due now. To be called once, by the only
+    /// process that uses the database.
+    pub async fn run(&self) -> Running {
+        let inner = Arc::clone(&self.inner);
+        match inner.metadata.release_jobs_of_others(&inner.name).await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::info!(jobs, "going on with the jobs of a former process"),
+            Err(error) => {
+                tracing::error!(%error, "could not take over the jobs of a former process");
+            }
+        }
+        schedule::follow(&inner).await;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(work(Arc::clone(&self.inner), stopped));
+        let task = tokio::spawn(work(inner, stopped));
         Running { stop, task }
     }
 
@@ -63,11 +73,6 @@ impl Jobs {
 }
 
 async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
-    match inner.metadata.release_jobs_of_others(&inner.name).await {
-        Ok(0) => {}
-        Ok(jobs) => tracing::info!(jobs, "going on with the jobs of a former process"),
-        Err(error) => tracing::error!(%error, "could not take over the jobs of a former process"),
-    }
     let mut running = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -8,18 +8,18 @@ use oci::Digest;
 
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
-use super::blob_size::LastHead;
 use super::download::{Download, Length, Patience, Wanted};
 use super::error::{Error, protocol, trouble};
-use super::follower::{Fetch, Follower};
+use super::flights::Flights;
+use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
 use super::missing::Thing;
 use super::passthrough::{NoRoom, Passing};
 use super::remotes::{Mirror, Target};
 use super::tally::{Saved, Tally};
-use crate::content::{self, Content, Fill, Filled, GrowingFile, MirroredBlob, StoredBlob, Turns};
+use crate::content::{self, Content, Fill, Filled, GrowingFile, MirroredBlob, Room, StoredBlob};
 use crate::telemetry::Kind;
-use crate::upstream::{self, BlobBody};
+use crate::upstream::BlobBody;
 
 /// Where a mirrored blob was found.
 pub enum BlobFound {
@@ -43,14 +43,9 @@ pub enum BlobFound {
 #[derive(Default)]
 pub(super) struct Blobs {
     pub inflight: Inflight,
-    pub heads: Turns<FetchKey, Option<LastHead>>,
+    pub heads: Flights<FetchKey, Option<u64>>,
     places: Places,
     no_room: Arc<NoRoom>,
-}
-
-enum Found {
-    Stored(StoredBlob),
-    Arriving(Follower, Option<u64>),
 }
 
 impl Mirror {
@@ -58,35 +53,45 @@ impl Mirror {
     ///
     /// # Errors
     /// The upstream's answer, or storage errors.
-    pub async fn blob(&self, target: &Target, digest: &Digest) -> Result<BlobFound, Error> {
+    pub async fn blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<BlobFound, Error> {
         let told = Told::begin(target, Kind::Blob, digest);
         let tally = Tally::new(&self.metrics, target);
-        match self.find(target, digest, &told).await {
-            Ok(Found::Stored(blob)) => {
-                let saved = tally.hit();
-                Ok(BlobFound::Stored { blob, saved })
-            }
-            Ok(Found::Arriving(mut follower, total)) => {
+        match self.found(target, digest, &told).await {
+            Ok(BlobFound::Arriving {
+                mut follower,
+                total,
+            }) => {
                 follower.tally = Some(tally);
                 Ok(BlobFound::Arriving { follower, total })
             }
+            Ok(stored @ BlobFound::Stored { .. }) => {
+                tally.hit();
+                Ok(stored)
+            }
             Err(error) => {
-                told.error(&error);
                 tally.failed();
+                told.error(&error);
                 Err(error)
             }
         }
     }
 
-    async fn find(
-        &self,
+    async fn found(
+        self: &Arc<Self>,
         target: &Target,
         digest: &Digest,
         told: &Told<'_>,
-    ) -> Result<Found, Error> {
+    ) -> Result<BlobFound, Error> {
         target.refuse_unlisted()?;
         let reason = match self.stored_blob(target, digest).await? {
-            MirroredBlob::Whole(blob) => return Ok(Found::Stored(blob)),
+            MirroredBlob::Whole(blob) => {
+                let saved = Saved::of(&self.metrics, target);
+                return Ok(BlobFound::Stored { blob, saved });
+            }
             MirroredBlob::Damaged => MissReason::Damaged,
             MirroredBlob::Absent => MissReason::NotStored,
         };
@@ -97,36 +102,39 @@ impl Mirror {
         if joined {
             self.metrics.joined(&target.remote.label);
         }
-        let total = match follower.started().await {
-            Err(Error::Upstream(failed)) => {
-                return self.heard_of(target, thing, Err(failed.error));
-            }
-            told => told?,
-        };
-        self.found_after_all(target, thing);
+        let started = follower.started().await;
+        let total = started.inspect_err(|error| self.note_missing(target, thing, error))?;
         let reason = if follower.is_passing() {
             MissReason::NoRoom
         } else {
             reason
         };
         told.miss(Miss { reason, joined });
-        Ok(Found::Arriving(follower, total))
+        Ok(BlobFound::Arriving { follower, total })
     }
 
-    /// Brings the blob here for nobody in particular; returns its size in bytes.
+    /// Brings the blob here for nobody in particular; returns its size in bytes. `arrived` hears how many of them are
+    /// here while it is fetched.
     ///
     /// # Errors
     /// The upstream's answer, or storage errors; `StorageFull` when there is no room to keep it.
-    pub async fn store_blob(&self, target: &Target, digest: &Digest) -> Result<u64, Error> {
+    pub(super) async fn store_blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+        arrived: &Arrived<'_>,
+    ) -> Result<u64, Error> {
         target.refuse_unlisted()?;
         match self.stored_blob(target, digest).await? {
-            MirroredBlob::Whole(stored) => return Ok(stored.size()),
-            MirroredBlob::Damaged | MirroredBlob::Absent => {}
+            MirroredBlob::Whole(stored) => Ok(stored.size()),
+            MirroredBlob::Damaged | MirroredBlob::Absent => {
+                if self.blobs.no_room.is_recent() {
+                    return Err(content::Error::StorageFull.into());
+                }
+                let mut follower = self.follow(target, digest);
+                follower.settled_telling(arrived).await
+            }
         }
-        if self.blobs.no_room.is_recent() {
-            return Err(content::Error::StorageFull.into());
-        }
-        self.follow(target, digest).settled().await
     }
 
     /// Joins the fetch of a blob that is not stored, or begins it.
@@ -151,7 +159,7 @@ impl Mirror {
     /// Returns the blob if its bytes are here and it is known to belong to the repository. Bytes that
     /// another repository brought are shared only after the upstream said that they belong here.
     pub(super) async fn stored_blob(
-        &self,
+        self: &Arc<Self>,
         target: &Target,
         digest: &Digest,
     ) -> Result<MirroredBlob, Error> {
@@ -165,7 +173,7 @@ impl Mirror {
         }
         match self.head_blob(target, digest).await {
             Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
-            Err(upstream::Error::NotFound) => Err(trouble(target, upstream::Error::NotFound)),
+            Err(error) if error.is_not_found() => Err(error),
             // Some answer HEAD of what they send on GET with an error: the GET tells as well.
             Err(_) => Ok(MirroredBlob::Absent),
         }
@@ -190,33 +198,38 @@ impl Filling {
             return Ok(());
         }
         let stated = content.stated_size(repository, digest).await?;
-        let is_full = self.no_room.is_recent();
+        // Before the upstream is asked: without room, nobody waits in its line of connections.
+        let room = self.room_for(stated).await;
         let wanted = Wanted {
             target: target.clone(),
             digest: *digest,
             end: None,
-            patience: if is_full || !content.has_room_for(stated) {
-                Patience::AtOnce
-            } else {
+            patience: if room.is_some() {
                 Patience::Waits
+            } else {
+                Patience::AtOnce
             },
         };
         let body = wanted.ask(0).await;
         let body = body.map_err(|error| trouble(target, error))?;
         let length = Length::new(target, digest, stated, body.total)?;
-        let room = if is_full {
-            None
-        } else {
-            content.take_room(length.limit).await
+        let room = match room {
+            Some(room) if length.limit == stated => Some(room),
+            Some(other) => {
+                drop(other);
+                self.room_for(length.limit).await
+            }
+            None => None,
         };
         let Some(room) = room else {
             self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
         };
+        let teller = lead.clone();
         let room = Arc::new(room);
-        let (teller, taken) = (lead.clone(), Arc::clone(&room));
+        let growing = Arc::clone(&room);
         let on_written = Arc::new(move |written| {
-            taken.written(written);
+            growing.written(written);
             teller.written(written);
         });
         let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
@@ -230,8 +243,17 @@ impl Filling {
         lead.arriving(length, file.clone());
         let download = Download::new(wanted, body, 0, length)?;
         let filled = self.fill(lead, fill, file, download, length).await;
+        // Until it is stored and counted as such.
         drop(room);
         filled
+    }
+
+    /// Takes room for `bytes`, unless the disk was found full a moment ago.
+    async fn room_for(&self, bytes: Option<u64>) -> Option<Room> {
+        if self.no_room.is_recent() {
+            return None;
+        }
+        self.content.take_room(bytes).await
     }
 
     /// Remembers for a moment that the disk is full, and has room made.

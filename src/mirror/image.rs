@@ -2,6 +2,7 @@
 //! flight as clients. Gives way: nothing is asked for while an upstream has no requests to spare.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{TryStreamExt, stream};
@@ -10,6 +11,7 @@ use oci::{
 };
 
 use super::error::{Error, protocol, trouble};
+use super::follower::Arrived;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
 use crate::config::Platform;
@@ -94,15 +96,26 @@ impl Mirror {
         } = gathering;
         let progress = Mutex::new(progress);
         let now = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let (arrived, now_here) = (&progress, &now);
+        let (counted, now_here) = (&progress, &now);
         stream::iter(blobs.into_iter().map(Ok::<Descriptor, Error>))
             .try_for_each_concurrent(BLOBS_AT_ONCE, |blob| async move {
-                self.fetch_blob(target, &blob.digest).await?;
-                {
-                    let mut progress = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                    progress.layers_done += 1;
-                    progress.bytes_done += blob.size;
-                }
+                let here = AtomicU64::new(0);
+                let arrived = |bytes: u64| {
+                    // An upstream may send more than the manifest says; that is its blob's trouble.
+                    let bytes = bytes.min(blob.size);
+                    let before = here.fetch_max(bytes, Ordering::Relaxed);
+                    if bytes > before {
+                        let mut progress = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                        progress.bytes_done += bytes - before;
+                        drop(progress);
+                        tell(now_here());
+                    }
+                };
+                self.fetch_blob(target, &blob.digest, &arrived).await?;
+                arrived(blob.size);
+                let mut progress = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.layers_done += 1;
+                drop(progress);
                 tell(now_here());
                 Ok(())
             })
@@ -150,23 +163,32 @@ impl Mirror {
         }
     }
 
-    /// Refuses background work while the upstream has nothing to spare for it.
+    /// Refuses background work while the upstream has nothing to spare for it, or did not answer lately.
     fn unless_scarce(&self, target: &Target) -> Result<(), Error> {
-        if target.remote.client.spare() {
+        let client = &target.remote.client;
+        if client.spare() {
             return Ok(());
         }
-        Err(trouble(target, upstream::Error::NoSpare))
+        if client.standing().healthy {
+            return Err(trouble(target, upstream::Error::NoSpare));
+        }
+        let reason = "it did not answer lately".to_owned();
+        Err(trouble(target, upstream::Error::Unavailable { reason }))
     }
 
-    async fn fetch_blob(&self, target: &Target, digest: &Digest) -> Result<(), Error> {
+    async fn fetch_blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+        arrived: &Arrived<'_>,
+    ) -> Result<(), Error> {
         let repository = &target.repository;
         if let MirroredBlob::Whole(_) = self.content.mirrored_blob(repository, digest).await? {
             return Ok(());
         }
         // Asked here and not by the fetch itself: a client that joins it must not be refused with it.
         self.unless_scarce(target)?;
-        self.store_blob(target, digest).await?;
-        Ok(())
+        self.store_blob(target, digest, arrived).await.map(drop)
     }
 }
 
@@ -234,10 +256,11 @@ impl Gathering<'_> {
         let found = self.mirror.manifest(self.target, reference, wanted).await?;
         match found.cache {
             // Whoever warms wants what is there now.
-            CacheState::Stale { reason } => Err(trouble(
-                self.target,
-                upstream::Error::Unavailable { reason },
-            )),
+            CacheState::Stale { reason } => {
+                self.mirror.unless_scarce(self.target)?;
+                let error = upstream::Error::Unavailable { reason };
+                Err(trouble(self.target, error))
+            }
             CacheState::Hit | CacheState::Revalidated | CacheState::Miss => Ok(found),
         }
     }

@@ -74,19 +74,28 @@ impl Mirror {
         thing: Thing,
         answer: Result<T, upstream::Error>,
     ) -> Result<T, Error> {
-        let key = (target.repository.clone(), thing);
         match answer {
             Ok(found) => {
-                self.missing.0.invalidate(&key);
+                self.found_after_all(target, thing);
                 Ok(found)
             }
             Err(error) => {
-                let believed = target.remote.settings.freshness.negative > Duration::ZERO;
-                if believed && matches!(error, upstream::Error::NotFound) {
-                    self.missing.0.insert(key, self.content.now());
-                }
-                Err(trouble(target, error))
+                let error = trouble(target, error);
+                self.note_missing(target, thing, &error);
+                Err(error)
             }
+        }
+    }
+
+    /// Remembers that the upstream says it does not have `thing`, if that is what `error` tells.
+    pub(super) fn note_missing(&self, target: &Target, thing: Thing, error: &Error) {
+        let believed = target.remote.settings.freshness.negative > Duration::ZERO;
+        let Error::Upstream(said) = error else {
+            return;
+        };
+        if believed && matches!(said.error, upstream::Error::NotFound) {
+            let key = (target.repository.clone(), thing);
+            self.missing.0.insert(key, self.content.now());
         }
     }
 }

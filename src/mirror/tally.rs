@@ -1,5 +1,5 @@
-//! What is counted of each client's request for a blob: exactly one result, and the bytes that were not fetched
-//! for it.
+//! What is counted of each client's request for a blob: exactly one result, and the bytes that were not
+//! fetched for it.
 
 use std::sync::Arc;
 
@@ -25,13 +25,9 @@ impl Tally {
         }
     }
 
-    /// Counts a hit; returns what counts its bytes.
-    pub(super) fn hit(mut self) -> Saved {
+    /// Counts a hit.
+    pub(super) fn hit(mut self) {
         self.result = CacheResult::Hit;
-        Saved {
-            metrics: self.metrics.clone(),
-            upstream: Arc::clone(&self.upstream),
-        }
     }
 
     /// Counts an error.
@@ -54,6 +50,14 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// Returns what counts for the upstream of `target`.
+    pub(super) fn of(metrics: &Metrics, target: &Target) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            upstream: Arc::clone(&target.remote.label),
+        }
+    }
+
     /// Returns `stream`, whose bytes are counted as they are taken.
     pub fn counting(self, stream: ByteStream) -> ByteStream {
         Box::pin(stream.inspect_ok(move |bytes| {

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
+use seawall::jobs::{JobState, JobView, Jobs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::client::Client;
+use super::gate::PATIENCE;
 use super::raw::{RawResponse, exact};
 use super::upstream::FakeUpstream;
 
@@ -98,11 +101,39 @@ impl TestServer {
         self.directory.path().join("config.yml")
     }
 
-    /// Stops politely; the data stays.
+    /// Returns the work in the background.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        let running = self.running.as_ref();
+        running.expect("it runs until it is dropped").jobs()
+    }
+
+    /// Waits until a job ends and returns it.
+    pub(crate) async fn ended(&self, id: i64) -> JobView {
+        timeout(PATIENCE, async {
+            loop {
+                let job = self.jobs().get(id).await.expect("the database answers");
+                let job = job.expect("the job is there");
+                if matches!(job.state, JobState::Done | JobState::Failed) {
+                    return job;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the job ends in time")
+    }
+
+    /// Stops politely.
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.shutdown().await;
         }
+    }
+
+    /// Starts again what was stopped, over the same data, at the same address.
+    pub(crate) async fn start_again(&mut self) {
+        self.running = Some(self.launch().await);
+        self.client = Client::new(self.url(""));
     }
 
     /// Returns where the blobs and the database lie.
@@ -131,8 +162,7 @@ impl TestServer {
     pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut Value)) {
         self.stop().await;
         change(&mut self.settings);
-        self.running = Some(self.launch().await);
-        self.client = Client::new(self.url(""));
+        self.start_again().await;
     }
 
     async fn launch(&self) -> Running {

@@ -6,5 +6,6 @@ mod listeners;
 mod load;
 mod logins;
 mod mirror_settings;
+mod reference;
 mod upstreams;
 mod variables;
