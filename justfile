@@ -26,7 +26,7 @@ e2e *suites:
     cargo build --bin seawall
     e2e/run "$@"
 
-# Benchmarks
+# Benchmarks beside other servers (docker-registry, nginx): all, or those named: `just bench mirror`
 bench *arguments:
     cargo bench --workspace "$@"
 

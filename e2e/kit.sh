@@ -7,11 +7,12 @@ set -u -o pipefail
 # shellcheck source=/dev/null
 source "$E2E_STORE/facts"
 
+E2E=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 SUITE=$(basename "$0" .sh)
 HERE=$E2E_DIR/$SUITE
 PASSED=0 FAILED=0
 STARTED=()
-SEAWALL_PID='' UPSTREAM_PID=''
+PID='' SEAWALL_PID='' UPSTREAM_PID=''
 mkdir -p "$HERE" && cd "$HERE" || exit 1
 trap clean_up EXIT
 trap 'exit 130' INT TERM
@@ -84,20 +85,25 @@ clean_up() {
   [ -n "${E2E_KEEP:-}" ] || rm -rf --one-file-system "$HERE"
 }
 
-# The upstream is Debian's docker-registry on the store that e2e/run filled; suites only read from it.
-UPSTREAM=127.0.0.1:$(free_port)
-start_upstream() {
-  cat >"$HERE/upstream.yml" <<YAML
+# start_registry NAME ADDRESS FOLDER [YAML] starts Debian's docker-registry on a folder it only reads (unless READONLY is
+# false); YAML is added to its configuration. PID is its process; NAME.log below $HERE tells every request, as web servers do.
+start_registry() {
+  cat >"$HERE/$1.yml" <<YAML
 version: 0.1
-log: {level: warn, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $E2E_STORE/registry}, maintenance: {readonly: {enabled: true}}}
-http: {addr: $UPSTREAM}
+log: {level: warn}
+storage: {filesystem: {rootdirectory: $3}, maintenance: {readonly: {enabled: ${READONLY:-true}}}}
+http: {addr: $2}
+${4:-}
 YAML
-  docker-registry serve "$HERE/upstream.yml" >>"$HERE/upstream.log" 2>&1 &
-  UPSTREAM_PID=$!
-  STARTED+=("$UPSTREAM_PID")
-  until_true 15 answers "$UPSTREAM" || { echo "the upstream does not start"; tail "$HERE/upstream.log"; exit 1; }
+  docker-registry serve "$HERE/$1.yml" >>"$HERE/$1.log" 2>&1 &
+  PID=$!
+  STARTED+=("$PID")
+  until_true 15 answers "$2" || { echo "the registry $1 does not start"; tail "$HERE/$1.log"; exit 1; }
 }
+
+# The upstream has the store that e2e/run filled.
+UPSTREAM=127.0.0.1:$(free_port)
+start_upstream() { start_registry upstream "$UPSTREAM" "$E2E_STORE/registry"; UPSTREAM_PID=$PID; }
 stop_upstream() { stop "$UPSTREAM_PID" KILL; }
 
 # Seawall mirrors the upstream as docker.io and takes pushes beside it. Its freshness is short, so that the pulls
@@ -119,12 +125,17 @@ mirrors:
     freshness: {default: 1s}
 YAML
 }
+# serve NAME ADDRESS runs Seawall on NAME.yml below $HERE, which tells it that address; PID is its process.
+serve() {
+  "$SEAWALL" serve "$HERE/$1.yml" >>"$HERE/$1.log" 2>&1 </dev/null &
+  PID=$!
+  STARTED+=("$PID")
+  until_true 15 answers "$2" || { echo "seawall does not start"; tail "$HERE/$1.log"; exit 1; }
+}
 start_seawall() {
   [ -f "$HERE/seawall.yml" ] || write_config
-  "$SEAWALL" serve "$HERE/seawall.yml" >>"$HERE/seawall.log" 2>&1 </dev/null &
-  SEAWALL_PID=$!
-  STARTED+=("$SEAWALL_PID")
-  until_true 15 answers "$REGISTRY" || { echo "seawall does not start"; tail "$HERE/seawall.log"; exit 1; }
+  serve seawall "$REGISTRY"
+  SEAWALL_PID=$PID
 }
 kill_seawall() { stop "$SEAWALL_PID" KILL; }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::gate::Gate;
 use crate::support::images::{
     Algorithm, Blob, Content, OCI_LAYER, OCI_MANIFEST, Recipe, digest_of, noise,
 };
@@ -199,4 +200,104 @@ async fn an_upstream_that_does_not_stop_sending_is_cut_off_also_when_its_client_
     upstream.heal();
     let reply = server.client().get(&path).await.expect_status(200);
     assert_eq!(reply.body, layer.bytes);
+}
+
+/// Asks for the layer while its upstream misbehaves so; checks that nothing was stored, and that the layer
+/// comes when the upstream is well again.
+async fn expect_refused(fault: Fault, is_told: bool) {
+    let (layer, image) = image_of("refused", 50_000);
+    let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
+    let (upstream, server) = mirrored_manifest(&image, false).await;
+    upstream.always(Kind::BlobGet, fault);
+    let arriving = server.client().get(&path).begin().await;
+    if is_told {
+        assert_eq!(arriving.status, 502);
+    } else {
+        arriving.rest().await.expect_err("a lie is never completed");
+    }
+    assert!(!server.blob_file(&layer.digest).exists());
+    let client = server.client();
+    let data = server.data();
+    let is_dropped = || upload_sizes(&data).is_empty();
+    client
+        .until("what had arrived is dropped", is_dropped)
+        .await;
+    upstream.heal();
+    let reply = client.get(&path).await.expect_status(200);
+    assert_eq!(reply.body, layer.bytes);
+    assert_eq!(reply.need("content-type"), "application/octet-stream");
+}
+
+#[tokio::test]
+async fn a_web_page_instead_of_a_layer_is_refused_before_its_first_byte() {
+    let page = "<html>please log in</html>";
+    let html = vec![("content-type", "text/html; charset=utf-8".to_owned())];
+    let portal = Fault::Answer(200, html.clone(), page.to_owned());
+    expect_refused(portal.clone(), true).await;
+    // As long as the layer, in case somebody only compares sizes.
+    let long = Fault::Headers(html, Some(vec![b' '; 50_000].into()));
+    expect_refused(long, true).await;
+    let (layer, image) = image_of("head", 1000);
+    let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
+    let (upstream, server) = mirrored_manifest(&image, false).await;
+    upstream.always(Kind::BlobHead, portal);
+    server.client().head(&path).await.expect_status(502);
+}
+
+fn gzip_encoded() -> Vec<(&'static str, String)> {
+    vec![("content-encoding", "gzip".to_owned())]
+}
+
+#[tokio::test]
+async fn a_layer_that_is_compressed_on_its_way_is_refused() {
+    let squeezed = noise("what gzip makes of it", 20_000);
+    expect_refused(Fault::Headers(gzip_encoded(), Some(squeezed)), false).await;
+}
+
+#[tokio::test]
+async fn the_digest_alone_decides_whatever_the_headers_of_a_layer_say() {
+    let another = digest_of(Algorithm::Sha256, b"another");
+    let wrong_digest = vec![("docker-content-digest", another)];
+    let wrong_type = vec![("content-type", "application/json".to_owned())];
+    for headers in [wrong_digest, wrong_type, gzip_encoded()] {
+        let (layer, image) = image_of("as it is", 50_000);
+        let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
+        let (upstream, server) = mirrored_manifest(&image, false).await;
+        upstream.always(Kind::BlobGet, Fault::Headers(headers, None));
+        for _ in 0..2 {
+            let reply = server.client().get(&path).await.expect_status(200);
+            assert_eq!(reply.body, layer.bytes);
+            assert_eq!(reply.need("docker-content-digest"), layer.digest);
+            assert_eq!(reply.header("content-encoding"), None);
+        }
+        assert_eq!(upstream.count(Kind::BlobGet), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_with_what_it_began_when_its_tag_moves() {
+    let (layer, image) = image_of("before the move", 300_000);
+    let (upstream, server) = mirrored(&image).await;
+    let client = server.client();
+    let top = client.get(TAG).await.expect_status(200);
+    let gate = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::StallAt(100_000, gate.clone()));
+    let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
+    let mut arriving = client.get(&path).begin().await;
+    let mut bytes = arriving.read_at_least(1000).await;
+    let newer = Recipe::image("after the move").build();
+    upstream.hold("team/app", &newer, &["v1"]);
+    server.clock().advance(MINUTE);
+    let moved = client.get(TAG).await.expect_status(200);
+    assert_eq!(moved.body, newer.top().bytes);
+    gate.open();
+    bytes.extend(arriving.rest().await.expect("the body is whole"));
+    assert_eq!(bytes, layer.bytes);
+    assert_eq!(top.need("docker-content-digest"), image.top().digest);
+    client
+        .expect_pull(&format!("{UPSTREAM}/team/app"), &image)
+        .await;
+    client
+        .expect_pull(&format!("{UPSTREAM}/team/app"), &newer)
+        .await;
 }

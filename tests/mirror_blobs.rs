@@ -138,6 +138,22 @@ async fn a_broken_upstream_body_is_resumed_where_it_broke() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_stops_in_the_middle_is_asked_again_from_there() {
+    let upstream = FakeUpstream::start().await;
+    let (blob, path) = hold(&upstream, Algorithm::Sha256, SIZE);
+    let mirror = json!({"name": UPSTREAM, "endpoints": [upstream.url()], "default": true,
+        "timeout": {"read": "500ms"}});
+    let server = TestServer::builder().mirror(mirror).start().await;
+    let never = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::StallAt(SIZE / 2, never));
+    let reply = server.client().get(&path).await.expect_status(200);
+    assert_eq!(reply.body, blob.bytes);
+    let seen = upstream.seen(Kind::BlobGet);
+    let ranges: Vec<_> = seen.iter().map(|seen| seen.range.clone()).collect();
+    assert_eq!(ranges, [None, Some(format!("bytes={}-", SIZE / 2))]);
+}
+
+#[tokio::test]
 async fn an_upstream_that_cannot_resume_is_read_again_and_the_client_sees_no_seam() {
     let (upstream, server, blob, path) = mirrored(Algorithm::Sha256).await;
     upstream.next(Kind::BlobGet, Fault::CutAt(SIZE / 2));

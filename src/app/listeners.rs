@@ -12,6 +12,10 @@ use crate::config::Config;
 use crate::http::server::{Limits, LocalSocket, Server, bind};
 use crate::http::{self, Context, Door};
 
+/// Connections that each listener beside the registry's may have: few people manage and watch a server, and
+/// descriptors are for those who pull.
+const FEW: usize = 256;
+
 /// Everything that takes connections.
 pub(super) struct Listeners {
     registry: Server,
@@ -38,19 +42,19 @@ impl Listeners {
         let at_its_own = config.api.addr.as_ref().filter(|_| config.api.enabled);
         let management = bind_if("api.addr", at_its_own)?;
         let debug = bind_if("http.debug.addr", config.debug.addr.as_ref())?;
-        let serve = |listeners, door| {
+        let serve = |listeners, door, limits| {
             let handler = http::handler(Arc::clone(&context), door);
-            Server::start(listeners, handler, Limits::default())
+            Server::start(listeners, handler, limits)
         };
         let api = config.api.enabled && config.api.addr.is_none();
         let metrics = config.debug.metrics.clone();
         Ok(Self {
-            registry: serve(registry, Door::Registry { api })?,
+            registry: serve(registry, Door::Registry { api }, Limits::default())?,
             management: management
-                .map(|listeners| serve(listeners, Door::Management))
+                .map(|listeners| serve(listeners, Door::Management, few()))
                 .transpose()?,
             debug: debug
-                .map(|listeners| serve(listeners, Door::Debug { metrics }))
+                .map(|listeners| serve(listeners, Door::Debug { metrics }, few()))
                 .transpose()?,
             socket: socket(config, &context),
         })
@@ -81,6 +85,13 @@ impl Listeners {
     }
 }
 
+fn few() -> Limits {
+    Limits {
+        connections: FEW,
+        ..Limits::default()
+    }
+}
+
 fn bind_if(key: &str, address: Option<&String>) -> anyhow::Result<Option<Vec<TcpListener>>> {
     address
         .map(|address| bind(address).with_context(|| key.to_owned()))
@@ -91,8 +102,8 @@ fn bind_if(key: &str, address: Option<&String>) -> anyhow::Result<Option<Vec<Tcp
 fn socket(config: &Config, context: &Arc<Context>) -> Option<Server> {
     let path = config.storage.socket();
     let handler = http::handler(Arc::clone(context), Door::Socket);
-    let served = LocalSocket::bind(&path)
-        .and_then(|socket| Server::start_local(socket, handler, Limits::default()));
+    let served =
+        LocalSocket::bind(&path).and_then(|socket| Server::start_local(socket, handler, few()));
     match served {
         Ok(server) => Some(server),
         Err(error) => {

@@ -2,16 +2,16 @@
 //! digest is never stored, and one there is no room for is passed through.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use oci::Digest;
 
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
 use super::download::{Download, Length, Patience, Wanted};
-use super::error::Error;
-pub(super) use super::error::{protocol, trouble};
+use super::error::{Error, protocol, trouble};
 use super::flights::Flights;
-use super::follower::{Fetch, Follower};
+use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
 use super::missing::Thing;
 use super::passthrough::{NoRoom, Passing};
@@ -113,20 +113,26 @@ impl Mirror {
         Ok(BlobFound::Arriving { follower, total })
     }
 
-    /// Brings the blob here for nobody in particular; returns its size in bytes.
+    /// Brings the blob here for nobody in particular; returns its size in bytes. `arrived` hears how many of them are
+    /// here while it is fetched.
     ///
     /// # Errors
     /// The upstream's answer, or storage errors; `StorageFull` when there is no room to keep it.
-    pub async fn store_blob(
+    pub(super) async fn store_blob(
         self: &Arc<Self>,
         target: &Target,
         digest: &Digest,
+        arrived: &Arrived<'_>,
     ) -> Result<u64, Error> {
         target.refuse_unlisted()?;
         match self.stored_blob(target, digest).await? {
             MirroredBlob::Whole(stored) => Ok(stored.size()),
             MirroredBlob::Damaged | MirroredBlob::Absent => {
-                self.follow(target, digest).settled().await
+                if self.blobs.no_room.is_recent() {
+                    return Err(content::Error::StorageFull.into());
+                }
+                let mut follower = self.follow(target, digest);
+                follower.settled_telling(arrived).await
             }
         }
     }
@@ -216,8 +222,7 @@ impl Filling {
             None => None,
         };
         let Some(room) = room else {
-            self.no_room
-                .tell(&target.remote.label, std::time::Instant::now());
+            self.no_room.tell(&target.remote.label, Instant::now());
             return pass(lead, length, Some(body), None);
         };
         let teller = lead.clone();
@@ -230,7 +235,7 @@ impl Filling {
         let (fill, file) = match content.begin_fill(repository, digest, on_written).await {
             Ok(begun) => begun,
             Err(content::Error::StorageFull) => {
-                self.no_room.met(&target.remote.label);
+                self.meet_full_disk();
                 return pass(lead, length, Some(body), None);
             }
             Err(error) => return Err(error.into()),
@@ -249,6 +254,12 @@ impl Filling {
             return None;
         }
         self.content.take_room(bytes).await
+    }
+
+    /// Remembers for a moment that the disk is full, and has room made.
+    fn meet_full_disk(&self) {
+        self.no_room.met(&self.target.remote.label);
+        self.content.has_room_for(None);
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.
@@ -270,7 +281,7 @@ impl Filling {
                     return Ok(());
                 }
                 Ok(Filled::NotKept { size }) => {
-                    self.no_room.met(&target.remote.label);
+                    self.meet_full_disk();
                     lead.whole(size, file);
                     return Ok(());
                 }
@@ -287,7 +298,7 @@ impl Filling {
             }
         };
         if let Error::Content(content::Error::StorageFull) = error {
-            self.no_room.met(&target.remote.label);
+            self.meet_full_disk();
             return pass(lead, length, None, Some(file));
         }
         tracing::warn!(upstream, repository = %target.repository, digest = %self.digest, %error, "could not fetch a blob");

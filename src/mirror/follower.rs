@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use oci::Digest;
 use tokio::sync::watch;
 
@@ -22,6 +23,9 @@ use crate::upstream;
 
 /// Bytes given out at a time from a window.
 const CHUNK: usize = 256 << 10;
+
+/// What hears how many bytes of a blob have arrived.
+pub(super) type Arrived<'a> = dyn Fn(u64) + Send + Sync + 'a;
 
 /// What all readers of a fetch have in common.
 pub(super) struct Fetch {
@@ -99,22 +103,47 @@ impl Follower {
         .ok_or(Error::Content(content::Error::StorageFull))
     }
 
+    /// As [`Follower::settled`]; `arrived` hears how many bytes are here, again and again.
+    pub(super) async fn settled_telling(&mut self, arrived: &Arrived<'_>) -> Result<u64, Error> {
+        let mut progress = self.progress.clone();
+        let telling = async {
+            loop {
+                arrived(progress.borrow_and_update().written);
+                if progress.changed().await.is_err() {
+                    // The fetch is over; the other side tells how.
+                    return std::future::pending::<std::convert::Infallible>().await;
+                }
+            }
+        };
+        tokio::select! {
+            settled = self.settled() => settled,
+            never = telling => match never {},
+        }
+    }
+
     /// Waits until the size in bytes is more than the upstream's word, and returns it: until a manifest
     /// agrees or the blob is verified. Of a blob that is not kept it is the upstream's word.
     ///
     /// # Errors
     /// As [`Follower::settled`].
     pub async fn sure_size(&mut self) -> Result<u64, Error> {
-        self.wait(|phase| match phase {
-            Phase::Asking | Phase::Failed(_) => None,
-            Phase::Arriving { length, .. } => {
-                length.total.filter(|_| length.is_confirmed).map(Some)
-            }
-            Phase::Passing(passing) => Some(passing.length.total),
-            Phase::Whole { size, .. } => Some(Some(*size)),
-        })
-        .await?
-        .ok_or(Error::Content(content::Error::StorageFull))
+        let told = self
+            .wait(|phase| match phase {
+                Phase::Asking | Phase::Failed(_) => None,
+                Phase::Arriving { length, .. } => {
+                    length.total.filter(|_| length.is_confirmed).map(Some)
+                }
+                Phase::Passing(passing) => Some(passing.length.total),
+                Phase::Whole { size, .. } => Some(Some(*size)),
+            })
+            .await;
+        let size = told.and_then(|told| told.ok_or(Error::Content(content::Error::StorageFull)));
+        if size.is_err()
+            && let Some(tally) = self.tally.take()
+        {
+            tally.failed();
+        }
+        size
     }
 
     /// Waits until `reached` tells something of the phase, or the fetch has failed.
@@ -166,28 +195,39 @@ impl Follower {
             Phase::Passing(passing) => Some(passing.clone()),
             _ => None,
         };
-        let reading = match passing {
-            None => Reading::Following(following),
-            // Whoever has been sent nothing yet can still be told why not.
-            Some(passing) => match following.pass(passing).await {
-                Ok(passthrough) => Reading::Passing(passthrough),
-                Err(error) => {
-                    if let Some(tally) = tally {
-                        tally.failed();
-                    }
-                    return Err(error);
-                }
-            },
+        let Some(passing) = passing else {
+            return Ok(bytes_of(Reading::Following(following)));
         };
-        drop(tally);
-        Ok(Box::pin(futures_util::stream::try_unfold(
-            reading,
-            |mut reading| async move {
-                let bytes = reading.next().await?;
-                Ok(bytes.map(|bytes| (bytes, reading)))
-            },
-        )))
+        // Whoever has been sent nothing yet can still be told why not.
+        match begin(&following, passing).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => {
+                if let Some(tally) = tally {
+                    tally.failed();
+                }
+                Err(error)
+            }
+        }
     }
+}
+
+/// Returns the bytes of a reader's own stream, the first of which have come.
+async fn begin(following: &Following, passing: Passing) -> Result<ByteStream, Error> {
+    let mut passthrough = following.pass(passing).await?;
+    let first = passthrough.next().await?;
+    let rest = bytes_of(Reading::Passing(passthrough));
+    let first = futures_util::stream::iter(first.map(Ok));
+    Ok(Box::pin(first.chain(rest)))
+}
+
+fn bytes_of(reading: Reading) -> ByteStream {
+    Box::pin(futures_util::stream::try_unfold(
+        reading,
+        |mut reading| async move {
+            let bytes = reading.next().await?;
+            Ok(bytes.map(|bytes| (bytes, reading)))
+        },
+    ))
 }
 
 enum Reading {
@@ -201,16 +241,14 @@ impl Reading {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let following = match self {
-                Self::Passing(passthrough) => return passthrough.next().await,
+                Self::Passing(passthrough) => return passthrough.next().await.map_err(broken),
                 Self::Following(following) => following,
             };
             match following.next().await? {
                 Next::Bytes(bytes) => return Ok(Some(bytes)),
                 Next::End => return Ok(None),
                 Next::NotKept(passing) => {
-                    let passthrough = following.pass(passing).await;
-                    let passthrough =
-                        passthrough.map_err(|error| io::Error::other(error.to_string()))?;
+                    let passthrough = following.pass(passing).await.map_err(broken)?;
                     // With what this reader kept open of the file, the disk gets its room back.
                     *self = Self::Passing(passthrough);
                 }
@@ -348,6 +386,10 @@ fn timed_out(target: &Target, waited: Duration) -> Error {
         waited.as_secs_f32()
     );
     trouble(target, upstream::Error::TimedOut { reason })
+}
+
+fn broken(error: Error) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 fn lost() -> Error {

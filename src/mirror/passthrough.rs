@@ -124,14 +124,14 @@ impl Passthrough {
     ///
     /// # Errors
     /// The upstream's trouble, and bytes that do not have the digest.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let bytes = self.download.chunk().await.map_err(broken)?;
+            let bytes = self.download.chunk().await?;
             let Some(check) = &mut self.check else {
                 return Ok(bytes);
             };
             let Some(bytes) = bytes else {
-                return check.finish().map_err(broken);
+                return check.finish();
             };
             check.hasher.update(&bytes);
             if let Some(before) = check.held.replace(bytes) {
@@ -173,10 +173,6 @@ fn lost(error: io::Error) -> Error {
     Error::Content(content::Error::Unavailable {
         reason: error.to_string(),
     })
-}
-
-fn broken(error: Error) -> io::Error {
-    io::Error::other(error.to_string())
 }
 
 /// What is known of a disk without room.

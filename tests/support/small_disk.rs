@@ -59,6 +59,17 @@ impl SmallDisk {
         }
     }
 
+    /// Gives back what [`Self::fill`] took.
+    pub(crate) fn make_room(&self) {
+        let filler = self.served.seen_by_server(&self.disk).join("filler");
+        fs::remove_file(filler).expect("the disk was filled");
+    }
+
+    /// Returns everything the server has printed.
+    pub(crate) fn screen(&self) -> String {
+        self.served.screen()
+    }
+
     /// Returns the bytes that lie in open uploads.
     pub(crate) fn upload_bytes(&self) -> u64 {
         let root = self.served.seen_by_server(&self.disk).join("root");

@@ -2,6 +2,7 @@
 //! that is due.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -321,7 +322,7 @@ fn blob(
     let Some(mut bytes) = held else {
         return unknown("BLOB_UNKNOWN");
     };
-    if let Some(Fault::Bytes(other)) = &fault {
+    if let Some(Fault::Bytes(other) | Fault::Headers(_, Some(other))) = &fault {
         bytes = other.clone();
     }
     if let Some(Fault::Unannounced(count)) = fault {
@@ -330,27 +331,42 @@ fn blob(
         return Response::new(trickle(plan.clone(), zeros, None, asked.kind));
     }
     let total = bytes.len();
-    let from = headers
+    let range = headers
         .get("range")
-        .and_then(|range| range.to_str().ok()?.strip_prefix("bytes="))
-        .and_then(|range| range.split('-').next()?.parse::<usize>().ok())
+        .and_then(|range| range.to_str().ok())
+        .and_then(|range| range_in(range, total))
         .filter(|_| !matches!(fault, Some(Fault::IgnoreRange)));
-    let start = from.unwrap_or(0);
+    let Range { start, end } = range.clone().unwrap_or(0..total);
     if start > total {
         return unknown("RANGE_INVALID");
     }
-    let part = bytes.slice(start..);
-    let mut response = Response::new(trickle(plan.clone(), part.clone(), fault, asked.kind));
+    let part = bytes.slice(start..end);
+    let length = part.len();
+    let mut response = Response::new(trickle(plan.clone(), part, fault.clone(), asked.kind));
     let headers = response.headers_mut();
-    headers.insert("content-length", part.len().into());
+    headers.insert("content-length", length.into());
     let content_type = "application/octet-stream";
     headers.insert("content-type", content_type.parse().expect("a plain value"));
-    if from.is_some() {
-        let range = format!("bytes {start}-{}/{total}", total.saturating_sub(1));
+    if range.is_some() {
+        let range = format!("bytes {start}-{}/{total}", end.saturating_sub(1));
         headers.insert("content-range", range.parse().expect("a plain value"));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
+    if let Some(Fault::Headers(more, _)) = fault {
+        for (name, value) in more {
+            let value = value.parse().expect("stories write plain header values");
+            response.headers_mut().insert(name, value);
+        }
+    }
     response
+}
+
+/// Reads `bytes=<start>-` and `bytes=<start>-<last>` of content of `total` bytes.
+fn range_in(header: &str, total: usize) -> Option<Range<usize>> {
+    let (start, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+    let last = last.parse::<usize>().ok();
+    let end = last.map_or(total, |last| total.min(last + 1));
+    Some(start.parse().ok()?..end)
 }
 
 /// Sends `bytes` piece by piece, up to where the fault says.

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     IgnoreRange,
     /// Sends these bytes instead of the right ones.
     Bytes(Bytes),
+    /// Sends these headers too, and these bytes instead of the right ones if there are any.
+    Headers(Vec<(&'static str, String)>, Option<Bytes>),
     /// Sends so many zeros, however large the blob is, and does not say how many.
     Unannounced(usize),
     /// Redirects to this origin, same path.

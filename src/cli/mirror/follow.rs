@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::job::{Job, Progress, Standing};
-use super::server::Server;
+use super::server::{Server, printable};
 use crate::cli::Failure;
 
 /// How long to wait between two looks: short at first, for what is quickly done.
@@ -44,7 +44,8 @@ impl<'s> Shown<'s> {
         }
     }
 
-    fn show(&mut self, progress: &Progress, now: Instant) {
+    fn show(&mut self, job: &Job, now: Instant) {
+        let progress = &job.progress;
         match self {
             Self::Nothing => {}
             Self::Bar(bar) => {
@@ -55,10 +56,10 @@ impl<'s> Shown<'s> {
                     ));
                 }
                 bar.set_position(progress.bytes_done);
-                bar.set_message(counts(progress));
+                bar.set_message(format!("{}{}", counts(progress), waiting(job)));
                 bar.tick();
             }
-            Self::Lines(lines) => lines.show(line(progress), now),
+            Self::Lines(lines) => lines.show(line(job), now),
         }
     }
 
@@ -88,13 +89,23 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// Returns what a line says of a job under way.
-pub(super) fn line(progress: &Progress) -> String {
+fn line(job: &Job) -> String {
+    let progress = &job.progress;
+    let (counts, waiting) = (counts(progress), waiting(job));
     let done = HumanBytes(progress.bytes_done);
     if progress.bytes_total == 0 {
-        return format!("{}, {done}", counts(progress));
+        return format!("{counts}, {done}{waiting}");
     }
     let total = HumanBytes(progress.bytes_total);
-    format!("{}, {done} of {total}", counts(progress))
+    format!("{counts}, {done} of {total}{waiting}")
+}
+
+/// Returns what a job under way waits for, if it does.
+fn waiting(job: &Job) -> String {
+    let reason = job.error.as_deref();
+    reason.map_or_else(String::new, |reason| {
+        format!(" (waiting: {})", printable(reason))
+    })
 }
 
 fn counts(progress: &Progress) -> String {
@@ -124,31 +135,47 @@ pub(super) async fn follow(
     loop {
         let job = Job::of(&told)?;
         match job.standing() {
-            Standing::UnderWay => shown.show(&job.progress, Instant::now()),
+            Standing::UnderWay => shown.show(&job, Instant::now()),
             Standing::Done => {
                 shown.finish();
                 return Ok((told, job));
             }
             Standing::Failed => {
                 shown.finish();
-                let reason = job
-                    .error
-                    .as_deref()
-                    .unwrap_or("the server does not say why");
+                let reason = job.error.as_deref().map(printable);
+                let reason = reason.as_deref().unwrap_or("the server does not say why");
                 return Err(Failure::new(format!("job {} failed: {reason}", job.id)));
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        told = server.get(&format!("/jobs/{}", job.id)).await?;
+        let looked = server.get(&format!("/jobs/{}", job.id)).await;
+        told = looked.map_err(|failure| lost(&job, &failure))?;
     }
+}
+
+/// Says what becomes of a job whose server cannot be asked any more.
+fn lost(job: &Job, failure: &Failure) -> Failure {
+    let reasons = failure.reasons.join("; ");
+    let id = job.id;
+    Failure::new(format!("{reasons}; job {id} goes on when the server does"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Lines, Progress, Shown, line};
+    use super::super::job::{Job, Progress};
+    use super::{Lines, Shown, line};
+
+    fn under_way(progress: Progress) -> Job {
+        Job {
+            id: 1,
+            state: "running".to_owned(),
+            progress,
+            error: None,
+        }
+    }
 
     #[test]
     fn a_line_comes_once_a_second_and_only_when_it_says_something_new() {
@@ -163,13 +190,13 @@ mod tests {
             ..Progress::default()
         };
         let after = |millis| start + Duration::from_millis(millis);
-        shown.show(&progress, after(0));
+        shown.show(&under_way(progress), after(0));
         progress.layers_done = 1;
-        shown.show(&progress, after(999));
-        shown.show(&progress, after(1000));
-        shown.show(&progress, after(5000));
+        shown.show(&under_way(progress), after(999));
+        shown.show(&under_way(progress), after(1000));
+        shown.show(&under_way(progress), after(5000));
         progress.layers_done = 2;
-        shown.show(&progress, after(5001));
+        shown.show(&under_way(progress), after(5001));
         shown.finish();
         let text = String::from_utf8(written).expect("lines are text");
         let expected =
@@ -189,6 +216,9 @@ mod tests {
             ..Progress::default()
         };
         let expected = "images 1/2, layers 3/8, 12.00 MiB of 96.00 MiB";
-        assert_eq!(line(&progress), expected);
+        let mut job = under_way(progress);
+        assert_eq!(line(&job), expected);
+        job.error = Some("rate limit\u{1b}[2J".to_owned());
+        assert_eq!(line(&job), format!("{expected} (waiting: rate limit [2J)"));
     }
 }

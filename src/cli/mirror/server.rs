@@ -162,6 +162,12 @@ fn unanswered(error: reqwest::Error) -> Failure {
     ))
 }
 
+/// Returns what a server said as one line that drives no terminal.
+pub(super) fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).collect()
+}
+
 /// Returns the last cause, which says most.
 fn told(error: &dyn std::error::Error) -> String {
     let mut last = error;
@@ -174,7 +180,10 @@ fn told(error: &dyn std::error::Error) -> String {
 async fn refused(response: Response) -> Failure {
     let status = response.status();
     match response.json::<Problem>().await {
-        Ok(problem) => Failure::new(format!("the server refuses ({status}): {}", problem.detail)),
+        Ok(problem) => {
+            let detail = printable(&problem.detail);
+            Failure::new(format!("the server refuses ({status}): {detail}"))
+        }
         Err(_) => Failure::new(format!(
             "what answers with {status} is no management API of Seawall: check --server, and api.enabled there"
         )),

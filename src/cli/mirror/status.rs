@@ -5,7 +5,7 @@ use indicatif::HumanBytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::server::Server;
+use super::server::{Server, printable};
 use crate::cli::Failure;
 
 /// What the server says, as far as it is shown.
@@ -64,7 +64,7 @@ pub(super) fn text(told: &Value) -> Result<String, Failure> {
     for mirror in &status.mirrors {
         let limit = mirror.ratelimitremaining;
         table.add_row([
-            mirror.name.clone(),
+            printable(&mirror.name),
             health(mirror),
             ratio(mirror),
             HumanBytes(mirror.bytessaved).to_string(),
@@ -75,7 +75,11 @@ pub(super) fn text(told: &Value) -> Result<String, Failure> {
     let mut text = if status.mirrors.is_empty() {
         "no mirrors are configured\n".to_owned()
     } else {
-        let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+        // Every cell stands between blanks, the first and the last too.
+        let lines = table.lines().map(|line| {
+            let line = line.strip_prefix(' ').unwrap_or(&line).trim_end();
+            format!("{line}\n")
+        });
         lines.collect()
     };
     let bytes = HumanBytes(status.cache.bytes);

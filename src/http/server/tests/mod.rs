@@ -4,6 +4,7 @@
 
 mod bodies;
 mod listening;
+mod local_socket;
 mod scanning;
 mod sockets;
 mod timeouts;

@@ -1,11 +1,15 @@
 //! Seawall beside Debian's docker-registry and nginx, in one run and on one machine: figures are printed as
-//! they are and as ratios. Needs both programs installed. `just bench`, or `cargo bench --bench compare`.
+//! they are and as ratios. Needs both programs installed. `just bench compare`, or `cargo bench --bench compare`.
+
+mod client;
+mod server;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::time::Instant;
 
-use support::client::{Client, Image};
-use support::server::{Kind, Server};
+use client::{Client, Image};
+use server::{Kind, Server};
 
 /// Bytes of the layer that is pushed and pulled.
 const LAYER: usize = 256 << 20;
@@ -31,6 +35,9 @@ struct Cost {
 }
 
 fn main() {
+    if !support::is_chosen("compare") {
+        return;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let image = Image::of_size(LAYER);
@@ -65,16 +72,16 @@ async fn measure(server: &Server, image: &Image) -> Figures {
         push,
         pull: cost(server, client.pull(PULLS, PULLERS)).await,
         manifests: cost(server, client.manifests(MANIFESTS, ASKERS)).await,
-        peak_kb: server.peak_kb(),
+        peak_kb: server.process.peak_kb(),
     }
 }
 
 async fn cost(server: &Server, work: impl Future<Output = ()>) -> Cost {
-    let (started, cpu) = (Instant::now(), server.cpu_seconds());
+    let (started, cpu) = (Instant::now(), server.process.cpu_seconds());
     work.await;
     Cost {
         seconds: started.elapsed().as_secs_f64(),
-        cpu_seconds: server.cpu_seconds() - cpu,
+        cpu_seconds: server.process.cpu_seconds() - cpu,
     }
 }
 

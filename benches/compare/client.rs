@@ -8,6 +8,7 @@ use oci::{Algorithm, Digest, media_type};
 use reqwest::header::CONTENT_TYPE;
 
 use super::server::Server;
+use super::support::payload::incompressible;
 
 /// What is pushed and pulled.
 pub(crate) struct Image {
@@ -21,16 +22,7 @@ pub(crate) struct Image {
 impl Image {
     /// Returns an image with a layer of `size` bytes that do not compress.
     pub(crate) fn of_size(size: usize) -> Self {
-        let mut state = 1_u64;
-        let layer: Vec<u8> = std::iter::repeat_with(|| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 32).to_le_bytes()
-        })
-        .take(size / 8)
-        .flatten()
-        .collect();
+        let layer = incompressible(1, size);
         let digest = Digest::of(Algorithm::Sha256, &layer);
         let config = Digest::of(Algorithm::Sha256, b"{}");
         let manifest = format!(
@@ -38,7 +30,7 @@ impl Image {
             media_type::OCI_MANIFEST
         );
         Self {
-            layer: layer.into(),
+            layer,
             layer_path: format!("/v2/bench/image/blobs/{digest}"),
             manifest: manifest.into(),
             manifest_path: "/v2/bench/image/manifests/latest".to_owned(),
