@@ -151,9 +151,9 @@ async fn metrics_and_status_tell_what_is_left_and_who_is_left_alone() {
         );
     };
     let left = r#"seawall_upstream_ratelimit_remaining{upstream="upstream.example"} 76"#;
-    shown(metrics.text(), left);
+    shown(&metrics.text(), left);
     shown(
-        metrics.text(),
+        &metrics.text(),
         r#"seawall_upstream_healthy{upstream="upstream.example"} 1"#,
     );
     upstream.die().await;
@@ -161,11 +161,11 @@ async fn metrics_and_status_tell_what_is_left_and_who_is_left_alone() {
     server.client().get(TAG).await.expect_status(200);
     let metrics = server.socket().get("/metrics").await.expect_status(200);
     shown(
-        metrics.text(),
+        &metrics.text(),
         r#"seawall_upstream_breaker_state{upstream="upstream.example",endpoint="0"} 2"#,
     );
     shown(
-        metrics.text(),
+        &metrics.text(),
         r#"seawall_upstream_healthy{upstream="upstream.example"} 0"#,
     );
     let status = server.socket().get("/api/v1/mirrors").await;

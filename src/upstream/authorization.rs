@@ -13,10 +13,12 @@ use url::form_urlencoded::Serializer;
 
 use super::body::read_bounded;
 use super::challenge::Challenge;
-use super::endpoint::{Endpoint, Form, Outgoing, Proof};
+use super::endpoint::Endpoint;
 use super::error::Error;
-use super::logins::{Login, Logins};
+use super::login_source::Login;
+use super::logins::Logins;
 use super::origin::{Origin, TrustedOrigins};
+use super::outgoing::{Form, Outgoing, Proof};
 use super::token::{ANSWER_MAX, Issued, TokenKey, Tokens, read_token};
 use crate::clock::Clock;
 use crate::telemetry::Kind;

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::clock::Fake;
 use crate::telemetry::{Kind, Metrics};
-use crate::upstream::endpoint::{Endpoint, Outgoing, Proof};
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::outgoing::{Outgoing, Proof};
 use crate::upstream::setup::prepare;
 use crate::upstream::{Error, InstanceId};
 
