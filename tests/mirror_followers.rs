@@ -1,6 +1,8 @@
 //! Who asks for what is already being asked: one question goes upstream, and whoever joins it neither asks
 //! again nor waits for ever.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -134,4 +136,27 @@ async fn who_joins_a_request_that_hangs_is_told_so_in_time() {
     joined.expect_error(504, "UNAVAILABLE");
     leading.await.expect_error(504, "UNAVAILABLE");
     assert_eq!(first.count(Kind::BlobGet), 1);
+}
+
+#[tokio::test]
+async fn what_an_upstream_does_not_have_is_not_asked_for_again_at_once() {
+    let upstream = FakeUpstream::start().await;
+    let server = TestServer::builder().mirror_of(&upstream).start().await;
+    let blob = Blob::new(Algorithm::Sha256, OCI_LAYER, noise("late", SIZE));
+    let path = path("team/app", &blob);
+    for _ in 0..3 {
+        let reply = server.client().get(&path).await;
+        reply.expect_error(404, "BLOB_UNKNOWN");
+        server.client().head(&path).await.expect_status(404);
+    }
+    assert_eq!(upstream.count(Kind::BlobGet), 1);
+    assert_eq!(upstream.count(Kind::BlobHead), 0);
+    let content = Content {
+        blobs: vec![blob.clone()],
+        manifests: Vec::new(),
+    };
+    upstream.hold("team/app", &content, &[]);
+    server.clock().advance(Duration::from_secs(31));
+    let reply = server.client().get(&path).await.expect_status(200);
+    assert_eq!(reply.body, blob.bytes);
 }

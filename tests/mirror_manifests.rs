@@ -290,7 +290,7 @@ async fn what_is_not_cached_gets_the_true_status() {
     assert!([502, 504].contains(&reply.status), "{reply:?}");
     assert!(reply.text().contains(UPSTREAM), "{reply:?}");
     upstream.come_back().await;
-    server.let_upstreams_rest();
+    server.clock().advance(MINUTE);
     server.client().get(TAG).await.expect_status(200);
 }
 

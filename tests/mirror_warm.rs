@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use seawall::jobs::{JobState, JobView, Payload, WarmImages};
-use serde_json::json;
+use seawall::jobs::{JobState, JobView, Payload, PurgePattern, WarmImages};
+use serde_json::{Value, json};
 
 use crate::support::gate::Gate;
-use crate::support::images::{Algorithm, Content, Recipe, index};
+use crate::support::images::{
+    Algorithm, Blob, Content, OCI_LAYER, OCI_MANIFEST, Recipe, digest_of, index, noise,
+};
 use crate::support::server::{TestServer, UPSTREAM};
 use crate::support::upstream::FakeUpstream;
 use crate::support::upstream_plan::{Fault, Kind};
@@ -217,6 +219,47 @@ async fn clients_and_a_warming_share_one_fetch() {
     assert_eq!(upstream.count(Kind::ManifestGet), 1);
 }
 
+#[tokio::test]
+async fn the_bytes_of_a_layer_are_told_while_it_arrives() {
+    let (upstream, server) = world().await;
+    let mut content = image("a");
+    let layer = Blob::new(Algorithm::Sha256, OCI_LAYER, noise("big", 2 << 20));
+    let change = |json: &mut Value| json["layers"] = json!([layer.descriptor()]);
+    content.manifests = vec![content.top().changed(Algorithm::Sha256, change)];
+    content.blobs.truncate(1);
+    upstream.hold("team/app", &content, &["v1"]);
+    // The config is here already, so that the layer is the next blob asked for.
+    let config = format!("/v2/{UPSTREAM}/team/app/blobs/{}", content.blobs[0].digest);
+    let by_tag = format!("/v2/{UPSTREAM}/team/app/manifests/v1");
+    for path in [by_tag, config] {
+        server.client().get(&path).await.expect_status(200);
+    }
+    content.blobs.push(layer);
+    upstream.hold("team/app", &content, &["v1"]);
+    let gate = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::StallAt(1 << 20, gate.clone()));
+    let job = server
+        .jobs()
+        .start(warm(&["team/app:v1"], &[]))
+        .await
+        .unwrap();
+    gate.reached().await;
+    let half_way = loop {
+        let now = server.jobs().get(job.id).await.unwrap().unwrap();
+        if now.progress.bytes_done >= 1 << 20 {
+            break now;
+        }
+        server.client().get("/v2/").await.expect_status(200);
+    };
+    assert_eq!(half_way.state, JobState::Running);
+    assert_eq!(half_way.progress.layers_done, 1, "the config");
+    assert!(half_way.progress.bytes_done < half_way.progress.bytes_total);
+    gate.open();
+    let done = server.ended(job.id).await;
+    assert_eq!((done.state, done.error), (JobState::Done, None));
+    assert_eq!(done.progress.bytes_done, done.progress.bytes_total);
+}
+
 /// A mirror that warms `team/app:v1` at three o'clock, and when its clock is moved.
 async fn nightly() -> (FakeUpstream, TestServer, Content) {
     let upstream = FakeUpstream::start().await;
@@ -315,4 +358,122 @@ async fn the_job_of_a_killed_server_goes_on_at_the_next_start() {
     server.start_again().await;
     let ended = server.ended(job.id).await;
     assert_eq!((ended.state, ended.error), (JobState::Done, None));
+}
+
+#[tokio::test]
+async fn indexes_in_indexes_are_followed_and_attestations_only_when_all_is_asked_for() {
+    let (upstream, server) = world().await;
+    let (inner, [amd64, _, unsaid]) = three_platforms();
+    let attestation = image("attestation");
+    let unknown = json!({"os": "unknown", "architecture": "unknown"});
+    let entries = json!([
+        inner.top().descriptor(),
+        with_platform(&attestation, &unknown),
+        // Listed twice, fetched once.
+        inner.top().descriptor(),
+    ]);
+    let mut outer = index(
+        Algorithm::Sha256,
+        &[inner, attestation.clone()],
+        &[("manifests", entries)],
+    );
+    outer.blobs.extend(attestation.blobs.iter().cloned());
+    upstream.hold("team/app", &outer, &["v1"]);
+    let job = run(&server, warm(&["team/app:v1"], &["linux/amd64"])).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    assert_eq!(job.progress.manifests, 3);
+    assert_eq!(job.progress.layers_done, amd64.blobs.len() as u64);
+    for other in [&attestation, &unsaid] {
+        assert_eq!(asked_for(&upstream, &other.top().digest), 0);
+    }
+    let job = run(&server, warm(&["team/app:v1"], &[])).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    for manifest in &outer.manifests {
+        let by_digest = format!("manifests/{}", manifest.digest);
+        assert!(asked_for(&upstream, &by_digest) <= 1);
+    }
+    upstream.die().await;
+    let name = format!("{UPSTREAM}/team/app");
+    server.client().expect_pull(&name, &attestation).await;
+    server.client().expect_pull(&name, &unsaid).await;
+}
+
+fn with_platform(content: &Content, platform: &Value) -> Value {
+    let mut descriptor = content.top().descriptor();
+    descriptor["platform"] = platform.clone();
+    descriptor
+}
+
+#[tokio::test]
+async fn a_list_of_ten_thousand_entries_costs_what_is_asked_of_it() {
+    let (upstream, server) = world().await;
+    let wanted = image("wanted");
+    let arm = json!({"os": "linux", "architecture": "arm64"});
+    let mut entries: Vec<Value> = (0..10_000)
+        .map(|number| {
+            let digest = digest_of(Algorithm::Sha256, format!("{number}").as_bytes());
+            json!({"mediaType": OCI_MANIFEST, "size": 7, "digest": digest, "platform": arm})
+        })
+        .collect();
+    let amd = json!({"os": "linux", "architecture": "amd64"});
+    entries.push(with_platform(&wanted, &amd));
+    let fields = [("manifests", json!(entries))];
+    let whole = index(Algorithm::Sha256, std::slice::from_ref(&wanted), &fields);
+    upstream.hold("team/app", &whole, &["v1"]);
+    let job = run(&server, warm(&["team/app:v1"], &["linux/amd64"])).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    assert_eq!(upstream.count(Kind::ManifestGet), 2);
+    let job = run(&server, warm(&["team/app:v1"], &[])).await;
+    let told = job.error.unwrap();
+    assert!(told.contains("more than 1000 manifests"), "{told}");
+    assert_eq!(
+        upstream.count(Kind::ManifestGet),
+        2,
+        "it is refused before it is begun"
+    );
+}
+
+#[tokio::test]
+async fn indexes_deeper_than_any_image_has_are_refused() {
+    let (upstream, server) = world().await;
+    let mut whole = image("deep");
+    for _ in 0..9 {
+        whole = index(Algorithm::Sha256, &[whole], &[]);
+    }
+    upstream.hold("team/app", &whole, &["v1"]);
+    let job = run(&server, warm(&["team/app:v1"], &[])).await;
+    let told = job.error.unwrap();
+    assert!(told.contains("8 deep"), "{told}");
+    assert_eq!(upstream.count(Kind::BlobGet), 0);
+}
+
+#[tokio::test]
+async fn purging_frees_what_fits_and_nothing_else() {
+    let (upstream, server) = world().await;
+    let (old, new) = (image("old"), image("new"));
+    upstream.hold("team/app", &old, &["1.0"]);
+    upstream.hold("team/app", &new, &["2.0"]);
+    let job = run(&server, warm(&["team/app:*"], &[])).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    let pattern = format!("{UPSTREAM}/team/app:1.*");
+    let purge = Payload::Purge(PurgePattern::new(pattern).unwrap());
+    let job = run(&server, purge.clone()).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    assert_eq!(job.progress.manifests, 1);
+    let blobs: usize = old.blobs.iter().map(|blob| blob.bytes.len()).sum();
+    let bytes = blobs + old.top().bytes.len();
+    assert_eq!(job.progress.bytes_freed, bytes as u64);
+    for blob in &old.blobs {
+        assert!(!server.blob_file(&blob.digest).exists());
+    }
+    upstream.die().await;
+    let name = format!("{UPSTREAM}/team/app");
+    server.client().expect_pull(&name, &new).await;
+    let gone = format!("/v2/{name}/manifests/{}", old.top().digest);
+    assert_ne!(server.client().get(&gone).await.status, 200);
+    let again = run(&server, purge).await;
+    assert_eq!(
+        (again.state, again.progress.bytes_freed),
+        (JobState::Done, 0)
+    );
 }

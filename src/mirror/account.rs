@@ -22,10 +22,10 @@ pub enum MissReason {
     Moved,
     /// The tag was due, and the upstream's HEAD does not tell what it points to.
     Untold,
+    /// Nothing of it is stored, and there is no room to keep it.
+    NoRoom,
     /// Lists are always asked for.
     List,
-    /// There is no room to keep it.
-    NoRoom,
 }
 
 impl MissReason {
@@ -37,8 +37,8 @@ impl MissReason {
             Self::Damaged => "damaged",
             Self::Moved => "tag due and moved",
             Self::Untold => "tag due and the upstream's HEAD tells no digest",
+            Self::NoRoom => "no room",
             Self::List => "a list is always asked for",
-            Self::NoRoom => "no room to keep it",
         }
     }
 }

@@ -9,10 +9,9 @@ use oci::Digest;
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
 use super::download::{Download, Length, Patience, Wanted};
-use super::error::Error;
-pub(super) use super::error::{protocol, trouble};
+use super::error::{Error, protocol, trouble};
 use super::flights::Flights;
-use super::follower::{Fetch, Follower};
+use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
 use super::missing::Thing;
 use super::passthrough::{NoRoom, Passing};
@@ -114,20 +113,26 @@ impl Mirror {
         Ok(BlobFound::Arriving { follower, total })
     }
 
-    /// Brings the blob here for nobody in particular; returns its size in bytes.
+    /// Brings the blob here for nobody in particular; returns its size in bytes. `arrived` hears how many of them are
+    /// here while it is fetched.
     ///
     /// # Errors
     /// The upstream's answer, or storage errors; `StorageFull` when there is no room to keep it.
-    pub async fn store_blob(
+    pub(super) async fn store_blob(
         self: &Arc<Self>,
         target: &Target,
         digest: &Digest,
+        arrived: &Arrived<'_>,
     ) -> Result<u64, Error> {
         target.refuse_unlisted()?;
         match self.stored_blob(target, digest).await? {
             MirroredBlob::Whole(stored) => Ok(stored.size()),
             MirroredBlob::Damaged | MirroredBlob::Absent => {
-                self.follow(target, digest).settled().await
+                if self.blobs.no_room.is_recent() {
+                    return Err(content::Error::StorageFull.into());
+                }
+                let mut follower = self.follow(target, digest);
+                follower.settled_telling(arrived).await
             }
         }
     }

@@ -46,6 +46,11 @@ impl Mirror {
             mirror.heard_of(&asked, thing, head.map(|head| head.size))
         };
         let key = FetchKey::new(target, digest);
-        self.blobs.heads.ask(key, asking).await.outcome
+        let joining = || self.metrics.joined(&target.remote.label);
+        self.blobs
+            .heads
+            .ask(key, Box::pin(asking), joining)
+            .await
+            .outcome
     }
 }

@@ -5,11 +5,15 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::error::Error;
+
+/// What finds out an answer. Boxed: it holds whole conversations, and those who only join should not carry its size.
+pub(super) type Asking<V> = Pin<Box<dyn Future<Output = Result<V, Error>> + Send>>;
 
 type Outcome<V> = Result<V, Arc<Error>>;
 type Open<K, V> = HashMap<K, watch::Receiver<Option<Outcome<V>>>>;
@@ -40,12 +44,18 @@ where
     K: Eq + Hash + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Returns the answer to `question`: of the one under way, or else of `asking`, which is started then.
-    pub(super) async fn ask<F>(&self, question: K, asking: F) -> Answer<V>
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+    /// Returns the answer to `question`: of the one under way, which `joining` is told of at once, or else of `asking`,
+    /// which is started then.
+    pub(super) async fn ask(
+        &self,
+        question: K,
+        asking: Asking<V>,
+        joining: impl FnOnce(),
+    ) -> Answer<V> {
         let (answer, joined) = self.join_or_start(question, asking);
+        if joined {
+            joining();
+        }
         Answer {
             outcome: landed(answer).await,
             joined,
@@ -53,30 +63,29 @@ where
     }
 
     /// Starts `asking` unless the question is under way. Waits for nothing.
-    pub(super) fn start<F>(&self, question: K, asking: F)
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+    pub(super) fn start(&self, question: K, asking: Asking<V>) {
         drop(self.join_or_start(question, asking));
     }
 
-    /// Returns the answer to the question if it is under way.
-    pub(super) async fn join(&self, question: &K) -> Option<Result<V, Error>> {
+    /// Returns the answer to the question if it is under way, which `joining` is told of at once.
+    pub(super) async fn join(
+        &self,
+        question: &K,
+        joining: impl FnOnce(),
+    ) -> Option<Result<V, Error>> {
         let answer = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.get(question).cloned()
-        };
-        Some(landed(answer?).await)
+        }?;
+        joining();
+        Some(landed(answer).await)
     }
 
-    fn join_or_start<F>(
+    fn join_or_start(
         &self,
         question: K,
-        asking: F,
-    ) -> (watch::Receiver<Option<Outcome<V>>>, bool)
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+        asking: Asking<V>,
+    ) -> (watch::Receiver<Option<Outcome<V>>>, bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = open.get(&question) {
             return (answer.clone(), true);
@@ -139,16 +148,22 @@ mod tests {
     async fn sixty_four_who_ask_at_once_cost_one_question_and_share_its_answer() {
         let flights: Flights<&str, usize> = Flights::default();
         let asked = Arc::new(AtomicUsize::new(0));
+        let joins = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Notify::new());
         let all = join_all((0..64).map(|_| {
             let (asked, gate) = (Arc::clone(&asked), Arc::clone(&gate));
-            flights.ask("tag", async move {
+            let asking = async move {
                 gate.notified().await;
                 Ok(asked.fetch_add(1, Ordering::SeqCst))
+            };
+            let joins = Arc::clone(&joins);
+            flights.ask("tag", Box::pin(asking), move || {
+                joins.fetch_add(1, Ordering::SeqCst);
             })
         }));
         tokio::pin!(all);
         assert!(futures_util::poll!(all.as_mut()).is_pending());
+        assert_eq!(joins.load(Ordering::SeqCst), 63, "told before the answer");
         gate.notify_one();
         let answers = all.await;
         assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -161,11 +176,13 @@ mod tests {
     async fn who_comes_after_the_answer_asks_anew() {
         let flights: Flights<&str, u32> = Flights::default();
         for wanted in [1, 2] {
-            let answer = flights.ask("tag", async move { Ok(wanted) }).await;
+            let answer = flights
+                .ask("tag", Box::pin(async move { Ok(wanted) }), || {})
+                .await;
             assert!(!answer.joined);
             assert!(matches!(answer.outcome, Ok(told) if told == wanted));
         }
-        assert!(flights.join(&"tag").await.is_none());
+        assert!(flights.join(&"tag", || {}).await.is_none());
     }
 
     #[tokio::test]
@@ -174,14 +191,15 @@ mod tests {
         let gate = Arc::new(Notify::new());
         let opened = Arc::clone(&gate);
         {
-            let asker = flights.ask("tag", async move {
+            let asking = async move {
                 opened.notified().await;
                 Ok(7)
-            });
+            };
+            let asker = flights.ask("tag", Box::pin(asking), || {});
             tokio::pin!(asker);
             assert!(futures_util::poll!(asker.as_mut()).is_pending());
         }
-        let second = flights.ask("tag", async { Ok(8) });
+        let second = flights.ask("tag", Box::pin(async { Ok(8) }), || {});
         tokio::pin!(second);
         assert!(futures_util::poll!(second.as_mut()).is_pending());
         gate.notify_one();
@@ -191,9 +209,11 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_panics_fails_and_does_not_block_the_next() {
         let flights: Flights<&str, u32> = Flights::default();
-        let answer = flights.ask("tag", async { panic!("a defect") }).await;
+        let answer = flights
+            .ask("tag", Box::pin(async { panic!("a defect") }), || {})
+            .await;
         assert!(matches!(answer.outcome, Err(Error::Content(_))));
-        let answer = flights.ask("tag", async { Ok(1) }).await;
+        let answer = flights.ask("tag", Box::pin(async { Ok(1) }), || {}).await;
         assert!(matches!(answer.outcome, Ok(1)));
     }
 }

@@ -24,6 +24,9 @@ use crate::upstream;
 /// Bytes given out at a time from a window.
 const CHUNK: usize = 256 << 10;
 
+/// What hears how many bytes of a blob have arrived.
+pub(super) type Arrived<'a> = dyn Fn(u64) + Send + Sync + 'a;
+
 /// What all readers of a fetch have in common.
 pub(super) struct Fetch {
     pub target: Target,
@@ -98,6 +101,24 @@ impl Follower {
         })
         .await?
         .ok_or(Error::Content(content::Error::StorageFull))
+    }
+
+    /// As [`Follower::settled`]; `arrived` hears how many bytes are here, again and again.
+    pub(super) async fn settled_telling(&mut self, arrived: &Arrived<'_>) -> Result<u64, Error> {
+        let mut progress = self.progress.clone();
+        let telling = async {
+            loop {
+                arrived(progress.borrow_and_update().written);
+                if progress.changed().await.is_err() {
+                    // The fetch is over; the other side tells how.
+                    return std::future::pending::<std::convert::Infallible>().await;
+                }
+            }
+        };
+        tokio::select! {
+            settled = self.settled() => settled,
+            never = telling => match never {},
+        }
     }
 
     /// Waits until the size in bytes is more than the upstream's word, and returns it: until a manifest

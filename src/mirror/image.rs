@@ -2,6 +2,7 @@
 //! flight as clients. Gives way: nothing is asked for while an upstream has no requests to spare.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{TryStreamExt, stream};
@@ -9,8 +10,8 @@ use oci::{
     Descriptor, Digest, Glob, ManifestKind, Page, Reference, RepositoryName, Tag, media_type,
 };
 
-use super::blob::{protocol, trouble};
-use super::error::Error;
+use super::error::{Error, protocol, trouble};
+use super::follower::Arrived;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::remotes::{Mirror, Target};
 use crate::config::Platform;
@@ -95,15 +96,26 @@ impl Mirror {
         } = gathering;
         let progress = Mutex::new(progress);
         let now = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let (arrived, now_here) = (&progress, &now);
+        let (counted, now_here) = (&progress, &now);
         stream::iter(blobs.into_iter().map(Ok::<Descriptor, Error>))
             .try_for_each_concurrent(BLOBS_AT_ONCE, |blob| async move {
-                self.fetch_blob(target, &blob.digest).await?;
-                {
-                    let mut progress = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                    progress.layers_done += 1;
-                    progress.bytes_done += blob.size;
-                }
+                let here = AtomicU64::new(0);
+                let arrived = |bytes: u64| {
+                    // An upstream may send more than the manifest says; that is its blob's trouble.
+                    let bytes = bytes.min(blob.size);
+                    let before = here.fetch_max(bytes, Ordering::Relaxed);
+                    if bytes > before {
+                        let mut progress = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                        progress.bytes_done += bytes - before;
+                        drop(progress);
+                        tell(now_here());
+                    }
+                };
+                self.fetch_blob(target, &blob.digest, &arrived).await?;
+                arrived(blob.size);
+                let mut progress = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.layers_done += 1;
+                drop(progress);
                 tell(now_here());
                 Ok(())
             })
@@ -164,14 +176,19 @@ impl Mirror {
         Err(trouble(target, upstream::Error::Unavailable { reason }))
     }
 
-    async fn fetch_blob(self: &Arc<Self>, target: &Target, digest: &Digest) -> Result<(), Error> {
+    async fn fetch_blob(
+        self: &Arc<Self>,
+        target: &Target,
+        digest: &Digest,
+        arrived: &Arrived<'_>,
+    ) -> Result<(), Error> {
         let repository = &target.repository;
         if let MirroredBlob::Whole(_) = self.content.mirrored_blob(repository, digest).await? {
             return Ok(());
         }
         // Asked here and not by the fetch itself: a client that joins it must not be refused with it.
         self.unless_scarce(target)?;
-        self.store_blob(target, digest).await.map(drop)
+        self.store_blob(target, digest, arrived).await.map(drop)
     }
 }
 

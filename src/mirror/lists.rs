@@ -105,13 +105,10 @@ impl Mirror {
             n: page.n,
             last: page.last.clone(),
         };
-        let (mirror, target, page) = (Arc::clone(self), target.clone(), page.clone());
-        let label = Arc::clone(&target.remote.label);
-        let asking = async move { mirror.ask_tags(&target, &page).await };
-        let answer = self.listing.ask(question, asking).await;
-        if answer.joined {
-            self.metrics.joined(&label);
-        }
+        let (mirror, asked, page) = (Arc::clone(self), target.clone(), page.clone());
+        let asking = async move { mirror.ask_tags(&asked, &page).await };
+        let joining = || self.metrics.joined(&target.remote.label);
+        let answer = self.listing.ask(question, Box::pin(asking), joining).await;
         Ok((answer.outcome?, answer.joined))
     }
 
@@ -176,10 +173,11 @@ impl Mirror {
         let question = (target.repository.clone(), *subject);
         let (mirror, asked, subject) = (Arc::clone(self), target.clone(), *subject);
         let asking = async move { mirror.ask_referrers(&asked, &subject).await };
-        let answer = self.referring.ask(question, asking).await;
-        if answer.joined {
-            self.metrics.joined(&target.remote.label);
-        }
+        let joining = || self.metrics.joined(&target.remote.label);
+        let answer = self
+            .referring
+            .ask(question, Box::pin(asking), joining)
+            .await;
         Ok((answer.outcome?, answer.joined))
     }
 

@@ -184,42 +184,28 @@ impl Mirror {
         facts_only: bool,
     ) -> Result<ManifestFound, Error> {
         let mut question = Question::whole(target, reference);
+        let joining = || self.metrics.joined(&target.remote.label);
         if facts_only {
             // A GET under way tells more than a HEAD.
-            if let Some(outcome) = self.asking.join(&question).await {
-                return self.shared(target, outcome);
+            if let Some(outcome) = self.asking.join(&question, joining).await {
+                return shared(outcome);
             }
             question.facts_only = true;
         }
         let asking = || {
             let (target, reference) = (target.clone(), reference.clone());
-            Arc::clone(self).find_out(target, reference, Asker::Client { facts_only })
+            Box::pin(Arc::clone(self).find_out(target, reference, Asker::Client { facts_only }))
         };
-        let mut answer = self.asking.ask(question.clone(), asking()).await;
+        let mut answer = self.asking.ask(question.clone(), asking(), joining).await;
         if answer.joined && was_spared(&answer.outcome) {
             // It was a check that nobody waited for.
-            answer = self.asking.ask(question, asking()).await;
+            answer = self.asking.ask(question, asking(), joining).await;
         }
         if answer.joined {
-            self.shared(target, answer.outcome)
+            shared(answer.outcome)
         } else {
             answer.outcome
         }
-    }
-
-    /// Marks an answer that somebody else had asked for.
-    fn shared(
-        &self,
-        target: &Target,
-        outcome: Result<ManifestFound, Error>,
-    ) -> Result<ManifestFound, Error> {
-        self.metrics.joined(&target.remote.label);
-        let mut found = outcome?;
-        found.miss = found.miss.map(|miss| Miss {
-            joined: true,
-            ..miss
-        });
-        Ok(found)
     }
 
     /// Asks about a tag that was served already; nobody waits for it.
@@ -227,7 +213,7 @@ impl Mirror {
         let reference = Reference::Tag(tag.clone());
         let question = Question::whole(target, &reference);
         let asking = Arc::clone(self).find_out(target.clone(), reference, Asker::Nobody);
-        self.asking.start(question, asking);
+        self.asking.start(question, Box::pin(asking));
     }
 
     /// Tells whether the upstream confirmed the tag of `row` recently enough.
@@ -294,6 +280,16 @@ impl Mirror {
             Stored::Absent | Stored::Damaged => Err(failed.into()),
         }
     }
+}
+
+/// Marks an answer that somebody else had asked for.
+fn shared(outcome: Result<ManifestFound, Error>) -> Result<ManifestFound, Error> {
+    let mut found = outcome?;
+    found.miss = found.miss.map(|miss| Miss {
+        joined: true,
+        ..miss
+    });
+    Ok(found)
 }
 
 fn was_spared(outcome: &Result<ManifestFound, Error>) -> bool {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::account::{Miss, MissReason};
-use super::blob::protocol;
-use super::error::Error;
+use super::error::{Error, protocol};
 use super::manifest::{CacheState, ManifestFound, Stored};
 use super::missing::Thing;
 use super::noted_tags::{Facts, Noted};

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use oci::{Digest, Reference, RepositoryName};
 
-use super::blob::trouble;
-use super::error::Error;
+use super::error::{Error, trouble};
 use super::remotes::{Mirror, Target};
 use crate::policy::freshness::{Freshness, age, freshness};
 use crate::upstream;

@@ -140,18 +140,18 @@ const INSERT: &str = concat!(
     columns!()
 );
 
-const OPEN: &str = concat!(
+pub(crate) const OPEN: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM jobs WHERE unique_key = $1 AND state IN (1, 2)"
 );
 
 /// Asked first, so that a server without work writes nothing.
-const DUE: &str = "SELECT 1 FROM jobs WHERE state IN (1, 2) AND run_after <= $2 \
+pub(crate) const DUE: &str = "SELECT 1 FROM jobs WHERE state IN (1, 2) AND run_after <= $2 \
     AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) LIMIT 1";
 
 /// Nobody takes a job over from himself: a process knows what it runs, however long its heartbeat took.
-const CLAIM: &str = concat!(
+pub(crate) const CLAIM: &str = concat!(
     "UPDATE jobs SET state = 2, claimed_by = $1, claimed_until = $3, epoch = epoch + 1, \
         started_at = coalesce(started_at, $2) \
      WHERE id = (SELECT id FROM jobs \
@@ -181,9 +181,9 @@ const FORGET_OLD: &str = "DELETE FROM jobs WHERE finished_at <= $1";
 const FORGET_MANY: &str = "DELETE FROM jobs WHERE finished_at IS NOT NULL AND id NOT IN \
     (SELECT id FROM jobs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT $1)";
 
-const JOB: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
+pub(crate) const JOB: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
 
-const LIST: &str = concat!(
+pub(crate) const LIST: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM jobs WHERE id < $1 ORDER BY id DESC LIMIT $2"

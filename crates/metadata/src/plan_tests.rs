@@ -3,7 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, manifests, migrate, pulls, push, reclaim, referrers, repositories, tags, uploads,
+    blobs, cached, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories, tags,
+    uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -19,6 +20,11 @@ const QUERIES: &[&str] = &[
     cached::REFS,
     cached::BLOBS,
     cached::STORED,
+    jobs::CLAIM,
+    jobs::DUE,
+    jobs::JOB,
+    jobs::LIST,
+    jobs::OPEN,
     manifests::BY_DIGEST,
     manifests::BY_TAG,
     manifests::EVER_MIRRORED,

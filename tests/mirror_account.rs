@@ -1,0 +1,218 @@
+//! What a mirror tells of its work: one count per request, and for everything not served from here a line with the reason.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::binary::{Served, seawall};
+use crate::support::gate::Gate;
+use crate::support::images::{Algorithm, DOCKER_MANIFEST, Recipe, index};
+use crate::support::server::{TestServer, UPSTREAM};
+use crate::support::upstream::FakeUpstream;
+use crate::support::upstream_plan::{Fault, Kind};
+
+const BASE: &str = "/v2/upstream.example/team/app";
+const TAG: &str = "/v2/upstream.example/team/app/manifests/v1";
+const MINUTE: Duration = Duration::from_secs(61);
+
+/// Returns a counter; one that was never counted stands at zero.
+async fn counter(server: &TestServer, line: &str) -> u64 {
+    let text = server.socket().get("/metrics").await.expect_status(200);
+    let text = text.text();
+    let value = text.lines().find_map(|shown| shown.strip_prefix(line));
+    value.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+async fn requests(server: &TestServer, kind: &str, result: &str) -> u64 {
+    let line = format!(
+        r#"seawall_mirror_requests_total{{upstream="{UPSTREAM}",kind="{kind}",result="{result}"}}"#
+    );
+    counter(server, &line).await
+}
+
+async fn joins(server: &TestServer) -> u64 {
+    let line = format!(r#"seawall_mirror_joins_total{{upstream="{UPSTREAM}"}}"#);
+    counter(server, &line).await
+}
+
+async fn bytes_saved(server: &TestServer) -> u64 {
+    let line = format!(r#"seawall_mirror_bytes_saved_total{{upstream="{UPSTREAM}"}}"#);
+    counter(server, &line).await
+}
+
+async fn mirrored(freshness: Value) -> (FakeUpstream, TestServer) {
+    let upstream = FakeUpstream::start().await;
+    upstream.hold("team/app", &Recipe::image("counted").build(), &["v1"]);
+    let mirror = json!({"name": UPSTREAM, "endpoints": [upstream.url()], "default": true,
+        "freshness": freshness});
+    let server = TestServer::builder().mirror(mirror).start().await;
+    (upstream, server)
+}
+
+#[tokio::test]
+async fn every_request_for_a_manifest_is_counted_once_by_how_it_was_answered() {
+    let (upstream, server) = mirrored(json!({})).await;
+    let client = server.client();
+    let size = Recipe::image("counted").build().top().bytes.len() as u64;
+    client.get(TAG).await.expect_status(200);
+    assert_eq!(bytes_saved(&server).await, 0, "they were fetched for it");
+    client.get(TAG).await.expect_status(200);
+    client.head(TAG).await.expect_status(200);
+    assert_eq!(bytes_saved(&server).await, size, "a HEAD sends none");
+    server.clock().advance(MINUTE);
+    client.get(TAG).await.expect_status(200);
+    client
+        .get(&TAG.replace("/v1", "/absent"))
+        .await
+        .expect_status(404);
+    upstream.refuse_everything(503, &[]);
+    server.clock().advance(MINUTE);
+    client.get(TAG).await.expect_status(200);
+    assert_eq!(bytes_saved(&server).await, 3 * size);
+    for (result, wanted) in [
+        ("miss", 1),
+        ("hit", 2),
+        ("revalidated", 1),
+        ("stale", 1),
+        ("error", 1),
+    ] {
+        let counted = requests(&server, "manifest", result).await;
+        assert_eq!(counted, wanted, "{result}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_gets_the_child_of_an_index_is_one_request() {
+    let (upstream, server) = mirrored(json!({})).await;
+    let children = [Recipe::image("amd64").docker().build()];
+    let many = index(Algorithm::Sha256, &children, &[]);
+    upstream.hold("team/app", &many, &["many"]);
+    let path = TAG.replace("/v1", "/many");
+    let call = server.client().get(&path).header("accept", DOCKER_MANIFEST);
+    let reply = call.await.expect_status(200);
+    assert_eq!(reply.body, children[0].top().bytes);
+    assert_eq!(requests(&server, "manifest", "miss").await, 1);
+    assert_eq!(requests(&server, "manifest", "hit").await, 0);
+}
+
+#[tokio::test]
+async fn lists_are_counted_by_their_kind() {
+    let (upstream, server) = mirrored(json!({})).await;
+    let client = server.client();
+    let subject = Recipe::image("counted").build().top().digest.clone();
+    let (tags, referrers) = (
+        format!("{BASE}/tags/list"),
+        format!("{BASE}/referrers/{subject}"),
+    );
+    client.get(TAG).await.expect_status(200);
+    for _ in 0..2 {
+        client.get(&tags).await.expect_status(200);
+        client.get(&referrers).await.expect_status(200);
+    }
+    upstream.refuse_everything(503, &[]);
+    client.get(&tags).await.expect_status(200);
+    client.get(&referrers).await.expect_status(200);
+    for kind in ["tags", "referrers"] {
+        assert_eq!(requests(&server, kind, "miss").await, 2, "{kind}");
+        assert_eq!(requests(&server, kind, "stale").await, 1, "{kind}");
+        assert_eq!(requests(&server, kind, "error").await, 0, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_what_is_being_asked_joins_also_with_a_freshness_of_zero() {
+    let (upstream, server) = mirrored(json!({"default": "0s"})).await;
+    let client = server.client();
+    client.get(TAG).await.expect_status(200);
+    let digest = Recipe::image("counted").build().top().digest.clone();
+    for (kind, path) in [
+        (Kind::ManifestHead, TAG.to_owned()),
+        (Kind::Tags, format!("{BASE}/tags/list?n=5")),
+        (Kind::Referrers, format!("{BASE}/referrers/{digest}")),
+    ] {
+        let (asked, joined) = (upstream.total(), joins(&server).await);
+        let gate = Gate::closed();
+        upstream.next(kind, Fault::Silence(gate.clone()));
+        let all = join_all((0..64).map(|_| async { client.get(&path).await }));
+        let release = async {
+            while joins(&server).await < joined + 63 {}
+            gate.open();
+        };
+        let (replies, ()) = tokio::join!(all, release);
+        for reply in replies {
+            reply.expect_status(200);
+        }
+        assert_eq!(upstream.total(), asked + 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_reason_of_every_miss_and_failure_stands_in_the_log() {
+    let upstream = FakeUpstream::start().await;
+    upstream.hold("team/app", &Recipe::image("logged").build(), &["v1"]);
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.yml");
+    let settings = json!({
+        "version": "0.1",
+        "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": true}},
+        "http": {"addr": "127.0.0.1:0"},
+        "storage": {"filesystem": {"rootdirectory": home.path().join("data")}},
+        "mirrors": [{"name": UPSTREAM, "endpoints": [upstream.url()],
+            "deny": ["secret/**"], "freshness": {"default": "0s"}}],
+    });
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let served = Served::start(seawall(home.path()).arg(&file)).await;
+    let client = served.client();
+    let log = |reference: &str, reason: &str| tells(&served, reference, reason);
+    client.get(TAG).await.expect_status(200);
+    client.until("a miss", || log("v1", "never asked")).await;
+    let newer = Recipe::image("newer").build();
+    upstream.hold("team/app", &newer, &["v1"]);
+    client.get(TAG).await.expect_status(200);
+    client
+        .until("a move", || log("v1", "tag due and moved"))
+        .await;
+    let absent = TAG.replace("/v1", "/absent");
+    client.get(&absent).await.expect_status(404);
+    client
+        .until("an absence", || log("absent", "not found at the upstream"))
+        .await;
+    client.get(&absent).await.expect_status(404);
+    client
+        .until("a memory", || log("absent", "s ago that it has no such"))
+        .await;
+    let secret = TAG.replace("team/app", "secret/app");
+    client.get(&secret).await.expect_status(403);
+    client.until("a rule", || log("v1", "deny list has")).await;
+    served.kill().await;
+
+    let data = home.path().join("data/docker/registry/v2/blobs/sha256");
+    let digest = &newer.top().digest;
+    let hex = digest.replace("sha256:", "");
+    std::fs::write(data.join(&hex[..2]).join(&hex).join("data"), "rot").unwrap();
+    let served = Served::start(seawall(home.path()).arg(&file)).await;
+    let by_digest = TAG.replace("/v1", &format!("/{digest}"));
+    served.client().get(&by_digest).await.expect_status(200);
+    served
+        .client()
+        .until("a repair", || tells(&served, digest, "damaged"))
+        .await;
+}
+
+/// Tells whether the log says of a manifest why it was not served from here.
+fn tells(served: &Served, reference: &str, reason: &str) -> bool {
+    served
+        .screen()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .any(|line| {
+            let told = line["reason"].as_str().unwrap_or_default();
+            told.contains(reason)
+                && line["upstream"] == UPSTREAM
+                && line["reference"] == reference
+                && line["kind"] == "manifest"
+                && line["repository"].is_string()
+                && line["took_ms"].is_number()
+        })
+}
