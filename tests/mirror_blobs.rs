@@ -1,5 +1,7 @@
 //! Blobs through a mirror: one fetch however many ask, bytes as they come, nothing unverified finished.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -173,6 +175,7 @@ async fn an_upstream_that_always_breaks_breaks_the_connection_and_stores_nothing
     }
     assert!(!is_stored(&server, &blob.digest));
     upstream.heal();
+    server.let_upstreams_rest();
     let reply = server.client().get(&path).await.expect_status(200);
     assert_eq!(reply.body, blob.bytes);
 }
@@ -305,6 +308,7 @@ async fn cached_bytes_are_given_only_where_the_upstream_says_they_belong() {
         .await
         .expect_error(404, "BLOB_UNKNOWN");
     upstream.die().await;
+    server.clock().advance(std::time::Duration::from_secs(31));
     let reply = server.client().get(&other).await;
     assert!([502, 504].contains(&reply.status), "{reply:?}");
 }
@@ -320,6 +324,7 @@ async fn an_upstream_that_is_dead_at_the_start_is_no_reason_not_to_start() {
     let reply = reply.expect_plain_error();
     assert!(!reply.text().contains(&upstream.url()), "{reply:?}");
     upstream.come_back().await;
+    server.let_upstreams_rest();
     let reply = server.client().get(&path).await.expect_status(200);
     assert_eq!(reply.body, blob.bytes);
 }
@@ -344,6 +349,7 @@ async fn statuses_of_the_upstream_are_passed_on() {
         }
         reply.expect_plain_error();
         upstream.heal();
+        server.clock().advance(Duration::from_secs(17));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lists through a mirror: tags and referrers as the upstream has them, and what is left without it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::images::{Algorithm, Manifest, OCI_INDEX, Recipe, SBOM, SIGNATURE};
@@ -71,9 +73,11 @@ async fn without_the_upstream_the_tags_known_here_are_listed_with_a_warning() {
     assert!(reply.need("warning").starts_with("299 - "), "{reply:?}");
     upstream.come_back().await;
     upstream.refuse_everything(503, &[]);
+    server.let_upstreams_rest();
     let reply = server.client().get(TAGS).await.expect_status(200);
     assert_eq!(reply.texts("tags"), ["v1", "v3"]);
     upstream.heal();
+    server.clock().advance(Duration::from_secs(2));
     let reply = server.client().get(TAGS).await.expect_status(200);
     assert!(reply.header("warning").is_none());
     assert_eq!(reply.texts("tags").len(), 3);

@@ -295,6 +295,7 @@ async fn head_of_a_manifest_before_a_push_is_404_when_the_upstream_refuses() {
         assert!(warning.starts_with(&wanted), "{warning}");
         assert_eq!(server.client().get(path).await.status, told);
         upstream.heal();
+        server.let_upstreams_rest();
     }
     upstream.die().await;
     let head = server.client().head(path).await.expect_status(404);
@@ -302,6 +303,7 @@ async fn head_of_a_manifest_before_a_push_is_404_when_the_upstream_refuses() {
     let get = server.client().get(path).await;
     assert!([502, 504].contains(&get.status), "{get:?}");
     upstream.come_back().await;
+    server.let_upstreams_rest();
     let head = server.client().head(path).await.expect_status(404);
     assert!(head.header("warning").is_none(), "{head:?}");
 }

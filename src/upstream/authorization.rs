@@ -155,7 +155,7 @@ impl Authorizer {
                 Some(Login::Identity(_) | Login::Bearer(_)) | None => Ok(None),
             },
             Demand::Token(key) => {
-                let fetch = || self.fetch_token(endpoint, key);
+                let fetch = || Box::pin(self.fetch_token(endpoint, key));
                 self.tokens.get(key, refused, fetch).await.map(Some)
             }
         }

@@ -28,16 +28,23 @@ struct Answer {
     secret: String,
 }
 
-/// Returns what the helper `name` says of `server`.
+/// Returns the program of the helper that a docker configuration calls `name`.
 ///
 /// # Errors
-/// `Unavailable` when there is no such helper, or it fails or takes too long.
-pub(super) async fn ask(name: &str, server: &str) -> Result<Found, Error> {
+/// `Unavailable` when no helper can be called that.
+pub(super) fn of_name(name: &str) -> Result<String, Error> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.is_empty() || !name.bytes().all(is_plain) {
         return Err(failed("has a name that none has"));
     }
-    let program = format!("docker-credential-{name}");
+    Ok(format!("docker-credential-{name}"))
+}
+
+/// Returns what the helper `program` says of `server`.
+///
+/// # Errors
+/// `Unavailable` when there is no such program, or it fails or takes too long.
+pub(super) async fn ask(program: &str, server: &str) -> Result<Found, Error> {
     run(program.as_ref(), server, PATIENCE).await
 }
 
@@ -100,7 +107,7 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::{Error, Found, PATIENCE, Secret, ask, run};
+    use super::{Error, Found, PATIENCE, Secret, of_name, run};
 
     fn helper(script: &str) -> (TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("room for a directory");
@@ -147,11 +154,13 @@ mod tests {
         assert_eq!(result, Err(Error::Unavailable { reason }));
     }
 
-    #[tokio::test]
-    async fn names_that_would_lead_elsewhere_are_never_run() {
+    #[test]
+    fn names_that_would_lead_elsewhere_are_never_run() {
         for name in ["", "../x", "a b", "x;y", "a/b"] {
-            let result = ask(name, "r.example").await;
+            let result = of_name(name);
             assert!(matches!(result, Err(Error::Unavailable { .. })), "{name}");
         }
+        let usual = of_name("ecr-login");
+        assert_eq!(usual, Ok("docker-credential-ecr-login".to_owned()));
     }
 }

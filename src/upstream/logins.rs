@@ -109,7 +109,7 @@ enum Source {
         server: Server,
     },
     Helper {
-        name: String,
+        program: String,
         server: Server,
         lifetime: Option<Duration>,
     },
@@ -183,7 +183,7 @@ impl Logins {
                 Source::DockerConfig { file, server }
             }),
             Some(config::Login::Helper { program, lifetime }) => each(&|server| Source::Helper {
-                name: program.trim_start_matches("docker-credential-").to_owned(),
+                program: program.clone(),
                 server,
                 lifetime: *lifetime,
             }),
@@ -372,16 +372,17 @@ impl Source {
                     .ok_or_else(|| unusable("are in no docker configuration that can be read"))?;
                 let mut found = entry.found;
                 if let Some(name) = entry.helper {
-                    let known = helper::ask(&name, &server.name()).await?;
+                    let program = helper::of_name(&name)?;
+                    let known = helper::ask(&program, &server.name()).await?;
                     if known != Found::Nothing {
                         found = known;
                     }
                 }
                 Login::of(&found)
             }
-            Self::Helper { name, server, .. } => {
-                Login::of(&helper::ask(name, &server.name()).await?)
-            }
+            Self::Helper {
+                program, server, ..
+            } => Login::of(&helper::ask(program, &server.name()).await?),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -108,7 +109,11 @@ impl Requests {
         call: &Call,
         errand: &Errand<'_>,
     ) -> Result<Answer, Error> {
-        Round::new(self, call, errand).run().await
+        // In a box without a type of its own: it is the deepest part of every pull, and the compiler limits how
+        // deep the types of all that waits for it may lie in each other.
+        let round: BoxFuture<'_, Result<Answer, Error>> =
+            Box::pin(Round::new(self, call, errand).run());
+        round.await
     }
 
     /// Returns the answer to the page after the one `asked`, at the same endpoint. Of `next`, which
@@ -165,7 +170,7 @@ impl Requests {
         url: Url,
     ) -> (Result<Answer, Error>, Verdict) {
         let deadline = self.timeout.total.map(|total| Instant::now() + total);
-        let asking = self.ask_until(position, call, via, url, deadline);
+        let asking = Box::pin(self.ask_until(position, call, via, url, deadline));
         let result = match deadline {
             Some(deadline) => timeout_at(deadline, asking).await.unwrap_or_else(|_| {
                 let reason = "no answer in time".to_owned();

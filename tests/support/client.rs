@@ -96,6 +96,18 @@ impl Client {
         }
     }
 
+    /// Asks for `path` again and again until it is answered without a warning.
+    pub(crate) async fn get_until_fresh(&self, path: &str) -> Reply {
+        let started = Instant::now();
+        loop {
+            let reply = self.get(path).await.expect_status(200);
+            if reply.header("warning").is_none() {
+                return reply;
+            }
+            assert!(started.elapsed() < PATIENCE, "stale for ever: {reply:?}");
+        }
+    }
+
     /// Opens an upload and returns its `Location`.
     pub(crate) async fn start_upload(&self, repository: &str) -> String {
         self.post(&format!("/v2/{repository}/blobs/uploads/"))

@@ -11,3 +11,4 @@ pub(crate) mod small_disk;
 pub(crate) mod upstream;
 pub(crate) mod upstream_answers;
 pub(crate) mod upstream_plan;
+pub(crate) mod via_dropper;

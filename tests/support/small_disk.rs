@@ -76,6 +76,13 @@ impl SmallDisk {
         self.served.screen()
     }
 
+    /// Returns the bytes that are free.
+    pub(crate) fn free(&self) -> u64 {
+        let disk = rustix::fs::statvfs(&self.served.seen_by_server(&self.disk));
+        let disk = disk.expect("the disk is there");
+        disk.f_bavail * disk.f_frsize
+    }
+
     /// Returns the bytes that lie in open uploads.
     pub(crate) fn upload_bytes(&self) -> u64 {
         let root = self.served.seen_by_server(&self.disk).join("root");

@@ -85,8 +85,29 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let asked = asked(request.method(), request.uri().path());
+    let mut response = answer_to(plan, origin, &asked, request).await;
+    let limit = lock(plan).ratelimit.filter(|_| asked.kind != Kind::Token);
+    if let Some((limit, remaining)) = limit {
+        for (name, count) in [
+            ("ratelimit-limit", limit),
+            ("ratelimit-remaining", remaining),
+        ] {
+            let value = format!("{count};w=21600").parse();
+            let value = value.expect("a number makes a plain value");
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+async fn answer_to(
+    plan: &Arc<Mutex<Plan>>,
+    origin: &str,
+    asked: &Asked,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let fault = note(plan, &asked, &request, &query);
+    let fault = note(plan, asked, &request, &query);
     if let Some(Fault::Silence(gate)) = &fault {
         gate.pass().await;
     }
@@ -101,7 +122,7 @@ pub(super) async fn answer(
     if asked.kind == Kind::Token {
         return token(plan);
     }
-    if let Some(refusal) = refuse(plan, origin, &asked, request.headers()) {
+    if let Some(refusal) = refuse(plan, origin, asked, request.headers()) {
         return refusal;
     }
     if let Some(Fault::RedirectTo(target)) = &fault {
@@ -113,10 +134,10 @@ pub(super) async fn answer(
     }
     match asked.kind {
         Kind::Ping => whole(200, "application/json", Bytes::from_static(b"{}")),
-        Kind::Tags => tags(&lock(plan), &asked, &query),
-        Kind::Referrers => referrers(&lock(plan), &asked),
-        Kind::ManifestHead | Kind::ManifestGet => manifest(&lock(plan), &asked, fault.as_ref()),
-        Kind::BlobHead | Kind::BlobGet => blob(plan, &asked, request.headers(), fault),
+        Kind::Tags => tags(&lock(plan), asked, &query),
+        Kind::Referrers => referrers(&lock(plan), asked),
+        Kind::ManifestHead | Kind::ManifestGet => manifest(&lock(plan), asked, fault.as_ref()),
+        Kind::BlobHead | Kind::BlobGet => blob(plan, asked, request.headers(), fault),
         Kind::Token | Kind::Other => unknown("NOT_FOUND"),
     }
 }
@@ -139,6 +160,7 @@ fn note(
         query: query.to_owned(),
         range: header("range"),
         authorization: header("authorization"),
+        via: header("via"),
     });
     plan.take_fault(asked.kind)
 }
@@ -174,6 +196,12 @@ fn refuse(
                 return None;
             }
             r#"Basic realm="fake""#.to_owned()
+        }
+        Admission::Bearer(token) => {
+            if shown == format!("Bearer {token}") {
+                return None;
+            }
+            r#"Bearer realm="https://nowhere.invalid/token""#.to_owned()
         }
         Admission::Token(rules) => {
             let number = shown

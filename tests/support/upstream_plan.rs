@@ -57,6 +57,8 @@ pub(crate) enum Admission {
     /// The Bearer dance: a challenge, a token endpoint, a token.
     Token(TokenRules),
     Basic(String, String),
+    /// This bearer token and no other, without any dance.
+    Bearer(String),
 }
 
 /// How the token endpoint behaves.
@@ -95,6 +97,7 @@ pub(crate) struct Seen {
     pub(crate) query: String,
     pub(crate) range: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) via: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,8 @@ pub(crate) struct Plan {
     pub(crate) referrers: ReferrersApi,
     pub(crate) digest_header: bool,
     pub(crate) page_size: usize,
+    /// The rate limit and what is left of it, as told with every answer.
+    pub(crate) ratelimit: Option<(u64, u64)>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) blob_bytes_sent: u64,
     /// Tokens numbered below this are no longer honoured.
@@ -128,6 +133,7 @@ impl Plan {
             referrers: ReferrersApi::Present,
             digest_header: true,
             page_size: usize::MAX,
+            ratelimit: None,
             seen: Vec::new(),
             blob_bytes_sent: 0,
             first_valid_token: 0,

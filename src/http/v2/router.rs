@@ -95,7 +95,8 @@ async fn admit(
             bytes::Bytes::from_static(b"{}"),
         )),
         (Route::Catalog(page), _) => lists::catalog(&call, &page).await,
-        (route, Some(at)) => answer_at(call, body, route, at, mount_from).await,
+        // Boxed: the future of a handler holds the whole way down to an upstream.
+        (route, Some(at)) => Box::pin(answer_at(call, body, route, at, mount_from)).await,
         (_, None) => Err(Failure::Route(RouteError::NotFound)),
     }
 }

@@ -7,6 +7,7 @@ mod lists;
 mod redirects;
 mod server;
 mod standing;
+mod tls;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -15,8 +15,11 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use url::Url;
 
 /// What the server was asked.
@@ -75,13 +78,29 @@ impl TestServer {
     where
         F: Fn(&Asked) -> Reply + Send + Sync + 'static,
     {
+        Self::start_as("http", None, behave).await
+    }
+
+    /// Starts a server that speaks TLS.
+    pub(super) async fn start_with_tls<F>(tls: ServerConfig, behave: F) -> Self
+    where
+        F: Fn(&Asked) -> Reply + Send + Sync + 'static,
+    {
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        Self::start_as("https", Some(tls), behave).await
+    }
+
+    async fn start_as<F>(scheme: &str, tls: Option<TlsAcceptor>, behave: F) -> Self
+    where
+        F: Fn(&Asked) -> Reply + Send + Sync + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound above").port();
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("{scheme}://127.0.0.1:{port}");
         let url = Url::parse(&url).expect("a URL because it is written so");
         let log = Log::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, Arc::clone(&log), Arc::new(behave)));
+        tasks.spawn(accept(listener, tls, Arc::clone(&log), Arc::new(behave)));
         Self {
             url,
             log,
@@ -126,18 +145,30 @@ impl ClosedPort {
     }
 }
 
-async fn accept<F>(listener: TcpListener, log: Log, behave: Arc<F>)
+async fn accept<F>(listener: TcpListener, tls: Option<TlsAcceptor>, log: Log, behave: Arc<F>)
 where
     F: Fn(&Asked) -> Reply + Send + Sync + 'static,
 {
     let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
-        connections.spawn(serve(socket, Arc::clone(&log), Arc::clone(&behave)));
+        let (tls, log, behave) = (tls.clone(), Arc::clone(&log), Arc::clone(&behave));
+        connections.spawn(async move {
+            match tls {
+                None => serve(socket, log, behave).await,
+                // A client that refuses the certificate hangs up.
+                Some(tls) => {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        serve(socket, log, behave).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn serve<F>(socket: TcpStream, log: Log, behave: Arc<F>)
+async fn serve<S, F>(socket: S, log: Log, behave: Arc<F>)
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(&Asked) -> Reply + Send + Sync + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
