@@ -65,3 +65,126 @@ impl Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ops::ControlFlow;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use blobstore::filesystem::Filesystem;
+    use blobstore::{BlobAddress, BlobStore};
+    use futures_util::TryStreamExt;
+    use metadata::{Evict, EvictUnit, Evicted, Metadata};
+    use oci::{Algorithm, Digest, RepositoryName};
+
+    use crate::clock::Fake;
+    use crate::config::Cache;
+    use crate::content::{Content, Filled, MirroredBlob, Reserve, Settings};
+    use crate::telemetry::Metrics;
+
+    const BYTES: &[u8] = b"a layer";
+
+    fn repository() -> RepositoryName {
+        RepositoryName::parse("docker.io/library/nginx").expect("a name")
+    }
+
+    fn digest() -> Digest {
+        Digest::of(Algorithm::Sha256, BYTES)
+    }
+
+    fn open(directory: &Path) -> (Content, Arc<Filesystem>) {
+        let store = Arc::new(Filesystem::open(directory).expect("an empty directory opens"));
+        let clock = Arc::new(Fake::at(1_000_000));
+        let database = directory.join(metadata::FILE_NAME);
+        let settings = Settings {
+            lease: Duration::from_secs(3600),
+            root: directory.to_owned(),
+            cache: Cache {
+                minfree: crate::config::Space::Bytes(0),
+                ..Cache::default()
+            },
+            lifetimes: BTreeMap::new(),
+        };
+        let metadata = Metadata::open(&database, clock).expect("a new database opens");
+        let reserve = Reserve::take(directory);
+        let shared: Arc<dyn BlobStore> = store.clone();
+        let content = Content::new(shared, metadata, reserve, settings, Metrics::new());
+        (content, store)
+    }
+
+    async fn fill(content: &Content) {
+        let (repository, digest) = (repository(), digest());
+        let begun = content.begin_fill(&repository, &digest, Arc::new(|_| {}));
+        let (mut fill, _) = begun.await.expect("begins");
+        let body = futures_util::stream::iter([Ok(bytes::Bytes::from_static(BYTES))]);
+        fill.take(Box::pin(body)).await.expect("takes");
+        let filled = content.commit_fill(fill, "docker.io").await;
+        assert!(matches!(filled, Ok(Filled::Stored { .. })));
+    }
+
+    /// Claims the blob and stops there, as a crash would.
+    async fn claim(content: &Content) {
+        let found = content.metadata.repository(&repository()).await;
+        let evict = Evict {
+            repository: found.expect("reads").expect("it is there").id,
+            unit: EvictUnit::Blob(digest()),
+            pulled_at: i64::MAX,
+            reclaim: BTreeSet::from([digest()]),
+        };
+        let outcomes = content.metadata.evict(vec![evict]).await.expect("evicts");
+        assert!(matches!(&outcomes[..], [Evicted::Gone(blobs)] if blobs.len() == 1));
+    }
+
+    fn stored(store: &Filesystem) -> Vec<BlobAddress> {
+        let mut stored = Vec::new();
+        store
+            .list(&mut |at, _| {
+                stored.push(at);
+                ControlFlow::Continue(())
+            })
+            .expect("lists");
+        stored
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_a_stop_left_behind_is_finished() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (content, store) = open(directory.path());
+        fill(&content).await;
+        claim(&content).await;
+        assert_eq!(stored(&store).len(), 1);
+        assert_eq!(content.finish_left_claims().await.expect("finishes"), 1);
+        assert!(stored(&store).is_empty());
+        assert_eq!(content.finish_left_claims().await.expect("finishes"), 0);
+        fill(&content).await;
+        assert_eq!(stored(&store)[0].key, None, "its old place is free again");
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_while_an_older_copy_is_being_deleted_survives_the_deletion() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (content, store) = open(directory.path());
+        fill(&content).await;
+        claim(&content).await;
+        let gone = content.mirrored_blob(&repository(), &digest()).await;
+        assert!(matches!(gone, Ok(MirroredBlob::Absent)));
+        fill(&content).await;
+        assert_eq!(content.finish_left_claims().await.expect("finishes"), 1);
+        let left = stored(&store);
+        assert_eq!(left.len(), 1);
+        assert!(left[0].key.is_some(), "under a key of its own");
+        let found = content.mirrored_blob(&repository(), &digest()).await;
+        let Ok(MirroredBlob::Whole(blob)) = found else {
+            panic!("it is whole: {found:?}");
+        };
+        let read: Vec<_> = blob
+            .read(0..blob.size())
+            .try_collect()
+            .await
+            .expect("reads");
+        assert_eq!(read.concat(), BYTES);
+    }
+}

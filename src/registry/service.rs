@@ -119,8 +119,8 @@ impl Registry {
         }
         match self.content.extend_lease(digest).await {
             Ok(exists) => Ok(exists),
-            // Reads go on when the disk is full. Nothing is reclaimed in this version; what
-            // reclaims must leave such digests alone (law 3).
+            // Reads go on when the disk is full; content remembers the lease and reclaims no such
+            // digest (law 3).
             Err(error @ crate::content::Error::StorageFull) => {
                 tracing::warn!(%digest, %error, "could not write a lease");
                 Ok(true)
