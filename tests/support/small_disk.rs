@@ -44,6 +44,12 @@ impl SmallDisk {
         self.served.client()
     }
 
+    /// Returns a client of the server's socket: the administrator.
+    pub(crate) fn socket(&self) -> Client {
+        let root = self.served.seen_by_server(&self.disk).join("root");
+        Client::of_socket(&root.join("seawall.sock"))
+    }
+
     /// Takes every byte that is free.
     pub(crate) fn fill(&self) {
         let filler = self.served.seen_by_server(&self.disk).join("filler");
