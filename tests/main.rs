@@ -12,6 +12,7 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod jobs;
 mod leases;
 mod limits;
 mod manifests;

@@ -141,3 +141,22 @@ async fn a_failed_prefetch_is_not_the_clients() {
         .await
         .expect_status(200);
 }
+
+#[tokio::test]
+async fn with_little_left_of_a_rate_limit_nothing_is_prefetched() {
+    let (upstream, server) = world(json!({"layers": true})).await;
+    let content = image("a");
+    upstream.hold("team/app", &content, &["v1"]);
+    upstream.plan().ratelimit = Some((100, 3));
+    server
+        .client()
+        .get(&manifest("v1"))
+        .await
+        .expect_status(200);
+    let config = format!("/v2/{UPSTREAM}/team/app/blobs/{}", content.blobs[0].digest);
+    server.client().get(&config).await.expect_status(200);
+    for _ in 0..20 {
+        server.client().get("/v2/").await.expect_status(200);
+    }
+    assert_eq!(upstream.count(Kind::BlobGet), 1, "the client's own");
+}

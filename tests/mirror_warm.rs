@@ -1,6 +1,4 @@
-//! Images fetched before anybody asks: by hand, on a schedule, once, and again after a stop.
-
-use std::time::Duration;
+//! Images fetched before anybody asks, and removed when nobody wants them any more.
 
 use seawall::jobs::{JobState, JobView, Payload, PurgePattern, WarmImages};
 use serde_json::{Value, json};
@@ -13,9 +11,7 @@ use crate::support::server::{TestServer, UPSTREAM};
 use crate::support::upstream::FakeUpstream;
 use crate::support::upstream_plan::{Fault, Kind};
 
-const DAY: Duration = Duration::from_secs(86_400);
-
-fn image(seed: &str) -> Content {
+pub(crate) fn image(seed: &str) -> Content {
     Recipe::image(seed).build()
 }
 
@@ -25,25 +21,25 @@ fn three_platforms() -> (Content, [Content; 3]) {
     (index(Algorithm::Sha256, &children, &[]), children)
 }
 
-fn warm(images: &[&str], platforms: &[&str]) -> Payload {
+pub(crate) fn warm(images: &[&str], platforms: &[&str]) -> Payload {
     let images = images.iter().map(|image| format!("{UPSTREAM}/{image}"));
     let platforms = platforms.iter().map(|text| (*text).to_owned());
     Payload::Warm(WarmImages::new(images.collect(), platforms.collect()).unwrap())
 }
 
 /// Runs a job to its end.
-async fn run(server: &TestServer, payload: Payload) -> JobView {
+pub(crate) async fn run(server: &TestServer, payload: Payload) -> JobView {
     let job = server.jobs().start(payload).await.unwrap();
     server.ended(job.id).await
 }
 
-async fn world() -> (FakeUpstream, TestServer) {
+pub(crate) async fn world() -> (FakeUpstream, TestServer) {
     let upstream = FakeUpstream::start().await;
     let server = TestServer::builder().mirror_of(&upstream).start().await;
     (upstream, server)
 }
 
-fn asked_for(upstream: &FakeUpstream, digest: &str) -> usize {
+pub(crate) fn asked_for(upstream: &FakeUpstream, digest: &str) -> usize {
     let plan = upstream.plan();
     let about = plan.seen.iter().filter(|seen| seen.path.contains(digest));
     about.count()
@@ -157,43 +153,6 @@ async fn a_server_without_mirrors_refuses_to_warm() {
 }
 
 #[tokio::test]
-async fn the_same_warming_runs_once_at_a_time() {
-    let (upstream, server) = world().await;
-    upstream.hold("team/app", &image("a"), &["v1"]);
-    let gate = Gate::closed();
-    upstream.next(Kind::ManifestGet, Fault::Silence(gate.clone()));
-    let first = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
-    gate.reached().await;
-    let second = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
-    assert_eq!(second.id, first.id);
-    gate.open();
-    assert_eq!(server.ended(first.id).await.state, JobState::Done);
-    let third = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
-    assert_ne!(third.id, first.id);
-    let ids: Vec<i64> = server
-        .jobs()
-        .list(10, None)
-        .await
-        .unwrap()
-        .iter()
-        .map(|job| job.id)
-        .collect();
-    assert_eq!(ids, [third.id, first.id]);
-}
-
-#[tokio::test]
 async fn clients_and_a_warming_share_one_fetch() {
     let (upstream, server) = world().await;
     let content = Recipe::image("a").layers(1).build();
@@ -258,106 +217,6 @@ async fn the_bytes_of_a_layer_are_told_while_it_arrives() {
     let done = server.ended(job.id).await;
     assert_eq!((done.state, done.error), (JobState::Done, None));
     assert_eq!(done.progress.bytes_done, done.progress.bytes_total);
-}
-
-/// A mirror that warms `team/app:v1` at three o'clock, and when its clock is moved.
-async fn nightly() -> (FakeUpstream, TestServer, Content) {
-    let upstream = FakeUpstream::start().await;
-    let content = image("nightly");
-    upstream.hold("team/app", &content, &["v1"]);
-    let image = format!("{UPSTREAM}/team/app:v1");
-    let server = TestServer::builder()
-        .mirror_of(&upstream)
-        .config(|config| config["warm"] = json!([{"schedule": "0 3 * * *", "images": [image]}]))
-        .start()
-        .await;
-    (upstream, server, content)
-}
-
-/// Waits until `count` jobs have ended.
-async fn until_ended(server: &TestServer, count: usize) -> Vec<JobView> {
-    loop {
-        let jobs = server.jobs().list(100, None).await.unwrap();
-        if jobs.len() == count {
-            for job in &jobs {
-                server.ended(job.id).await;
-            }
-            return server.jobs().list(100, None).await.unwrap();
-        }
-        assert!(jobs.len() < count, "{jobs:?}");
-        server.client().get("/v2/").await.expect_status(200);
-    }
-}
-
-#[tokio::test]
-async fn a_scheduled_warming_runs_when_its_time_comes() {
-    let (upstream, server, content) = nightly().await;
-    assert_eq!(server.jobs().list(10, None).await.unwrap(), []);
-    assert_eq!(upstream.total(), 0);
-    server.clock().advance(DAY);
-    server.jobs().wake();
-    let jobs = until_ended(&server, 1).await;
-    assert_eq!(jobs[0].state, JobState::Done);
-    upstream.die().await;
-    let name = format!("{UPSTREAM}/team/app");
-    server.client().expect_pull(&name, &content).await;
-}
-
-#[tokio::test]
-async fn after_days_without_a_server_a_schedule_runs_once() {
-    let (_upstream, mut server, _) = nightly().await;
-    server.clock().advance(DAY);
-    server.jobs().wake();
-    until_ended(&server, 1).await;
-    server.stop().await;
-    server.clock().advance(5 * DAY);
-    server.start_again().await;
-    until_ended(&server, 2).await;
-    server.restart().await;
-    assert_eq!(until_ended(&server, 2).await.len(), 2, "a start is no tick");
-}
-
-#[tokio::test]
-async fn a_warming_goes_on_after_a_restart() {
-    let (upstream, mut server) = world().await;
-    let content = image("a");
-    upstream.hold("team/app", &content, &["v1"]);
-    let gate = Gate::closed();
-    upstream.next(Kind::BlobGet, Fault::StallAt(100, gate.clone()));
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
-    gate.reached().await;
-    assert_eq!(
-        server.jobs().get(job.id).await.unwrap().unwrap().state,
-        JobState::Running
-    );
-    server.restart().await;
-    let ended = server.ended(job.id).await;
-    assert_eq!((ended.state, ended.error), (JobState::Done, None));
-    assert_eq!(ended.started_at, Some(job.created_at));
-    gate.open();
-    upstream.die().await;
-    let name = format!("{UPSTREAM}/team/app");
-    server.client().expect_pull(&name, &content).await;
-}
-
-#[tokio::test]
-async fn the_job_of_a_killed_server_goes_on_at_the_next_start() {
-    let (upstream, mut server) = world().await;
-    upstream.hold("team/app", &image("a"), &["v1"]);
-    let job = run(&server, warm(&["team/app:v1"], &[])).await;
-    server.stop().await;
-    let database = rusqlite::Connection::open(server.data().join("seawall.db")).unwrap();
-    // What a process leaves that had no time to put it back.
-    let left = "UPDATE jobs SET state = 2, claimed_by = 'former', claimed_until = 1 << 62, finished_at = NULL";
-    assert_eq!(database.execute(left, []).unwrap(), 1);
-    drop(database);
-    server.start_again().await;
-    let ended = server.ended(job.id).await;
-    assert_eq!((ended.state, ended.error), (JobState::Done, None));
 }
 
 #[tokio::test]
