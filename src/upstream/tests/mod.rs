@@ -77,7 +77,7 @@ fn digest() -> Digest {
 }
 
 async fn get(client: &Client) -> Result<Bytes, Error> {
-    let fetched = ask(&client)
+    let fetched = ask(client)
         .get_manifest(&repository(), &latest(), LIMIT)
         .await;
     fetched.map(|manifest| manifest.bytes)
