@@ -155,6 +155,14 @@ ACCEPT=(-H 'Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci
 # digest_of REPOSITORY:TAG prints the digest Seawall answers a HEAD of the tag with.
 digest_of() { status HEAD "/v2/${1%:*}/manifests/${1##*:}" "${ACCEPT[@]}" >/dev/null; header docker-content-digest; }
 
+# told SECONDS WANTED METHOD ADDRESS PATH passes when the status is as wanted, in time, with an error of the OCI form.
+told() {
+  local before=$SECONDS got
+  got=$(status "$3" "http://$4$5" --max-time 30)
+  echo "status $got after $((SECONDS - before)) s: $(cat body)"
+  [[ $got =~ ^($2)$ ]] && [ $((SECONDS - before)) -le "$1" ] && { [ "$3" = HEAD ] || jq -e '.errors[0] | .code and .message' body; }
+}
+
 # push_blob REPOSITORY FILE prints the status of the PUT that ends an upload in one piece, or of the POST that was refused.
 push_blob() {
   local started location

@@ -71,7 +71,8 @@ make_token() {
 }
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
-# One nginx: the token server, and what slows the registry down, so that a herd meets while the blobs are still arriving.
+# One nginx: the token server, and what slows the registry down, so that a herd meets while the blobs are still arriving;
+# NGINX_MORE may be further servers.
 make_nginx() {
   mkdir -p "$HERE/nginx"
   cat >"$HERE/nginx.conf" <<NGINX
@@ -85,6 +86,7 @@ http {
     listen $TOKEN_SERVER;
     location = /token { auth_basic tokens; auth_basic_user_file $HERE/htpasswd; default_type application/json; alias $HERE/token.json; }
   }
+  ${NGINX_MORE:-}
 }
 NGINX
 }

@@ -6,10 +6,12 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::gate::Gate;
 use crate::support::images::Recipe;
 use crate::support::raw::exchange;
 use crate::support::server::{TestServer, UPSTREAM};
 use crate::support::upstream::FakeUpstream;
+use crate::support::upstream_plan::{Fault, Kind};
 
 const STATUS: &str = "/api/v1/mirrors";
 
@@ -122,8 +124,10 @@ async fn the_status_has_the_promised_shape_and_counts_what_happened() {
     upstream.hold("library/app", &content, &["1.0"]);
     let server = TestServer::builder().mirror_of(&upstream).start().await;
     let name = format!("{UPSTREAM}/library/app");
-    server.client().expect_pull(&name, &content).await;
-    server.client().expect_pull(&name, &content).await;
+    let pulled = content.blobs.len() + content.manifests.len();
+    for _ in 0..3 {
+        server.client().expect_pull(&name, &content).await;
+    }
 
     let status = server.socket().get(STATUS).await.expect_status(200).json();
     assert_eq!(names(&status), ["cache", "mirrors"]);
@@ -146,6 +150,42 @@ async fn the_status_has_the_promised_shape_and_counts_what_happened() {
     assert_eq!(mirror["healthy"], true);
     assert_eq!(mirror["inflight"], 0);
     assert_eq!(mirror["ratelimitremaining"], Value::Null);
+    assert_eq!(mirror["misses"], pulled);
+    assert_eq!(mirror["hits"], 2 * pulled);
+    let blobs = content.blobs.iter().map(|blob| blob.bytes.len());
+    let bytes: usize = blobs.sum();
+    assert!(mirror["bytessaved"].as_u64() >= Some(2 * bytes as u64));
+    assert_eq!(status["cache"]["maxbytes"], 0);
+    assert!(status["cache"]["bytes"].as_u64() > Some(0), "{status:#}");
+}
+
+#[tokio::test]
+async fn the_status_tells_of_fetches_under_way_and_of_an_upstream_that_is_down() {
+    let upstream = FakeUpstream::start().await;
+    let content = Recipe::image("status").build();
+    upstream.hold("library/app", &content, &["1.0"]);
+    let server = TestServer::builder().mirror_of(&upstream).start().await;
+    let mirror = async || {
+        let status = server.socket().get(STATUS).await.expect_status(200);
+        status.json()["mirrors"][0].clone()
+    };
+    let gate = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::Silence(gate.clone()));
+    let digest = &content.blobs[0].digest;
+    let path = format!("/v2/{UPSTREAM}/library/app/blobs/{digest}");
+    let client = server.client().clone();
+    let pull = tokio::spawn(async move { client.get(&path).await.expect_status(200) });
+    gate.reached().await;
+    assert_eq!(mirror().await["inflight"], 1);
+    gate.open();
+    pull.await.unwrap();
+
+    upstream.die().await;
+    let tag = format!("/v2/{UPSTREAM}/library/app/manifests/1.0");
+    server.client().get(&tag).await.expect_plain_error();
+    let down = mirror().await;
+    assert_eq!(down["healthy"], false);
+    assert_eq!(down["endpoints"][0]["healthy"], false);
 }
 
 #[tokio::test]

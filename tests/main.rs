@@ -18,6 +18,7 @@ mod manifests;
 mod metrics;
 mod mirror_account;
 mod mirror_blobs;
+mod mirror_cache;
 mod mirror_chain;
 mod mirror_cli;
 mod mirror_credentials;

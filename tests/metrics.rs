@@ -37,6 +37,10 @@ async fn after_a_pull_the_promised_names_are_there_with_its_numbers() {
         "seawall_uploads_open",
         "seawall_evicted_bytes_total",
         "registry_proxy_requests_total",
+        "registry_proxy_misses_total",
+        "registry_proxy_pulled_bytes_total",
+        "seawall_upstream_healthy",
+        "seawall_upstream_request_duration_seconds_bucket",
         "registry_http_requests_total",
     ] {
         let has = text.lines().any(|line| line.starts_with(name));

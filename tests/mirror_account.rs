@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::binary::{Served, seawall};
 use crate::support::gate::Gate;
-use crate::support::images::{Algorithm, DOCKER_MANIFEST, Recipe, index};
+use crate::support::images::{
+    Algorithm, Blob, Content, DOCKER_MANIFEST, OCI_LAYER, Recipe, digest_of, index, noise,
+};
 use crate::support::server::{TestServer, UPSTREAM};
 use crate::support::upstream::FakeUpstream;
 use crate::support::upstream_plan::{Fault, Kind};
@@ -145,6 +147,66 @@ async fn who_asks_what_is_being_asked_joins_also_with_a_freshness_of_zero() {
         }
         assert_eq!(upstream.total(), asked + 1, "{path}");
     }
+}
+
+async fn inflight(server: &TestServer) -> u64 {
+    let line = format!(r#"seawall_mirror_inflight{{upstream="{UPSTREAM}"}}"#);
+    counter(server, &line).await
+}
+
+async fn fetched(server: &TestServer) -> u64 {
+    let line = format!(r#"seawall_upstream_bytes_total{{upstream="{UPSTREAM}"}}"#);
+    counter(server, &line).await
+}
+
+#[tokio::test]
+async fn every_request_for_a_blob_is_counted_once_with_the_bytes_it_saved() {
+    const SIZE: u64 = 300_000;
+    let (upstream, server) = mirrored(json!({})).await;
+    let layer = Blob::new(
+        Algorithm::Sha256,
+        OCI_LAYER,
+        noise("counted", SIZE as usize),
+    );
+    let content = Content {
+        blobs: vec![layer.clone()],
+        manifests: Vec::new(),
+    };
+    upstream.hold("team/app", &content, &[]);
+    let path = format!("{BASE}/blobs/{}", layer.digest);
+    let client = server.client();
+    let gate = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::StallAt(100_000, gate.clone()));
+    let leading = client.get(&path).begin().await;
+    gate.reached().await;
+    let joining = join_all((0..3).map(|_| client.get(&path).begin())).await;
+    assert_eq!(inflight(&server).await, 1);
+    assert_eq!(joins(&server).await, 3);
+    gate.open();
+    assert_eq!(leading.count_rest().await, SIZE as usize);
+    for joined in joining {
+        assert_eq!(joined.count_rest().await, SIZE as usize);
+    }
+    assert_eq!(requests(&server, "blob", "miss").await, 4);
+    assert_eq!(bytes_saved(&server).await, 3 * SIZE);
+    assert_eq!(fetched(&server).await, SIZE);
+    assert_eq!(inflight(&server).await, 0);
+
+    client.get(&path).await.expect_status(200);
+    let part = client.get(&path).header("range", "bytes=10-19").await;
+    part.expect_status(206);
+    client.head(&path).await.expect_status(200);
+    let known = client.get(&path).header("if-none-match", "*").await;
+    known.expect_status(304);
+    assert_eq!(requests(&server, "blob", "hit").await, 3);
+    assert_eq!(bytes_saved(&server).await, 4 * SIZE + 10);
+
+    let absent = digest_of(Algorithm::Sha256, b"absent");
+    let absent = client.get(&format!("{BASE}/blobs/{absent}")).await;
+    absent.expect_status(404);
+    assert_eq!(requests(&server, "blob", "error").await, 1);
+    assert_eq!(requests(&server, "blob", "miss").await, 4);
+    assert_eq!(fetched(&server).await, SIZE);
 }
 
 #[tokio::test]

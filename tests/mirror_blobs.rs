@@ -308,6 +308,7 @@ async fn cached_bytes_are_given_only_where_the_upstream_says_they_belong() {
         .await
         .expect_error(404, "BLOB_UNKNOWN");
     upstream.die().await;
+    server.clock().advance(std::time::Duration::from_secs(31));
     let reply = server.client().get(&other).await;
     assert!([502, 504].contains(&reply.status), "{reply:?}");
 }

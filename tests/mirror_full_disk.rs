@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::support::gate::{Gate, PATIENCE};
 use crate::support::images::{ALGORITHMS, Algorithm, Blob, Content, OCI_LAYER, Recipe, noise};
@@ -32,10 +33,15 @@ struct World {
 impl World {
     /// Starts a mirror on a small disk; none where this user may not mount one.
     async fn start() -> Option<Self> {
+        Self::with("{}").await
+    }
+
+    /// The same with `limits` (YAML) of the mirror.
+    async fn with(limits: &str) -> Option<Self> {
         let upstream = FakeUpstream::start().await;
         let home = tempfile::tempdir().unwrap();
         let mirror = format!(
-            "mirrors: [{{name: up.example, endpoints: ['{}']}}]",
+            "mirrors: [{{name: up.example, endpoints: ['{}'], limits: {limits}}}]",
             upstream.url()
         );
         let served = SmallDisk::start(home.path(), &mirror).await?;
@@ -125,6 +131,11 @@ async fn a_blob_larger_than_the_disk_comes_whole_and_nothing_of_it_stays() {
     let screen = world.served.screen();
     let told = screen.matches("disk full: passing blobs through").count();
     assert_eq!(told, 1, "{screen}");
+    let metrics = world.served.socket().get("/metrics").await.text();
+    let counted = r#"seawall_mirror_passthrough_total{upstream="up.example"} "#;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(counted));
+    let counted: usize = counted.unwrap_or("0").parse().unwrap();
+    assert!(counted >= ALGORITHMS.len(), "{counted}");
 }
 
 #[tokio::test]
@@ -150,7 +161,8 @@ async fn when_the_disk_fills_up_each_reader_goes_on_from_where_it_is() {
     world.served.fill();
     gate.open();
     let ended = join_all(begun.into_iter().map(|(mut first, arriving)| async {
-        first.extend(arriving.rest().await.expect("the body is whole"));
+        let rest = arriving.rest().await.map_err(|some| some.len());
+        first.extend(rest.expect("the body is whole"));
         first
     }));
     for bytes in ended.await {
@@ -272,5 +284,70 @@ async fn an_image_nobody_has_pulled_comes_through_a_full_disk() {
             assert_eq!(tag.expect_status(200).body, image.top().bytes);
             client.expect_pull("up.example/team/app", &image).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn readers_past_the_limit_are_told_to_come_back_when_nothing_is_kept() {
+    let Some(world) = World::with("{connections: 3}").await else {
+        return;
+    };
+    let (blob, path) = world.hold(Algorithm::Sha256, "too many", LARGE);
+    let gate = Gate::closed();
+    let client = world.served.client();
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let stall = Fault::StallAt(MIB, gate.clone());
+        world.upstream.next(Kind::BlobGet, stall);
+        let arriving = client.get(&path).begin().await;
+        assert_eq!(arriving.status, 200);
+        begun.push(arriving);
+    }
+    let refused = client.get(&path).await;
+    let refused = refused.expect_error(503, "UNAVAILABLE");
+    assert!(refused.need("retry-after").parse::<u64>().is_ok());
+    gate.open();
+    for arriving in begun {
+        let bytes = arriving.rest().await;
+        assert!(bytes.is_ok_and(|bytes| bytes == blob.bytes));
+    }
+    let reply = client.get(&path).await.expect_status(200);
+    assert!(reply.body == blob.bytes);
+}
+
+#[tokio::test]
+async fn readers_past_the_limit_are_broken_off_when_the_disk_fills_up_in_the_middle() {
+    let Some(world) = World::with("{connections: 3}").await else {
+        return;
+    };
+    let (blob, path) = world.hold(Algorithm::Sha256, "in the middle", FITTING);
+    let (first, second) = (Gate::closed(), Gate::closed());
+    let stall = Fault::StallAt(HALF, first.clone());
+    world.upstream.next(Kind::BlobGet, stall);
+    for _ in 0..2 {
+        let stall = Fault::StallAt(MIB, second.clone());
+        world.upstream.next(Kind::BlobGet, stall);
+    }
+    let mut readers = JoinSet::new();
+    for _ in 0..4 {
+        let (client, path) = (world.served.client(), path.clone());
+        let mut arriving = client.get(&path).begin().await;
+        let before = arriving.read_at_least(1).await;
+        readers.spawn(async move {
+            let rest = arriving.rest().await;
+            rest.map(|rest| [before, rest].concat())
+        });
+    }
+    first.reached().await;
+    world.served.fill();
+    first.open();
+    for _ in 0..2 {
+        let outcome = readers.join_next().await.unwrap().unwrap();
+        assert!(outcome.is_err(), "one connection of three is kept for tags");
+    }
+    second.open();
+    for _ in 0..2 {
+        let outcome = readers.join_next().await.unwrap().unwrap();
+        assert!(outcome.is_ok_and(|bytes| bytes == blob.bytes));
     }
 }

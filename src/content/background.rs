@@ -92,9 +92,11 @@ impl Content {
                 tracing::warn!(%error, "could not finish deletions that a stop left behind")
             }
         }
+        let alone = self.evicting.lock().await;
         if let Err(error) = self.sum_stored(None).await {
             tracing::warn!(%error, "could not sum what is stored");
         }
+        drop(alone);
         let mut looks = 0;
         let mut last_ages = self.metadata.now();
         loop {

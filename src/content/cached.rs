@@ -66,12 +66,13 @@ impl Content {
         Ok(cached)
     }
 
-    /// Sums what is stored, for the metrics and for the bound; collects mirrored blobs in `cached` on the way.
+    /// Sums what is stored, for the metrics and for the bound, while no eviction runs; collects mirrored blobs in `cached` on the way.
     pub(super) async fn sum_stored(&self, mut cached: Option<&mut Cached>) -> Result<(), Error> {
-        let mark = self.rooms.mark();
+        self.rooms.begin_sum();
         let (mut all, mut mirrored) = (0_u64, 0_u64);
         let now = self.metadata.now();
         every!(self.metadata, stored_bytes, |stored| {
+            self.rooms.seen(&stored.digest);
             all = all.saturating_add(stored.size);
             if !stored.mirrored {
                 return;
@@ -86,7 +87,7 @@ impl Content {
                 cached.blobs[place].busy = stored.lease_until > now;
             }
         });
-        self.rooms.settle(mirrored, mark);
+        self.rooms.settle(mirrored);
         let uploads = self.metadata.open_uploads().await?.len();
         self.metrics.store_size(all, uploads as u64);
         self.tell_cache_size();

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::in_use::Claim;
 use super::store::Content;
 use crate::policy::eviction::{Choice, Wanted, choose};
+use oci::Digest;
 
 /// Rows that one transaction deletes, about.
 const BATCH_ROWS: usize = 200;
@@ -61,6 +62,7 @@ struct Batch {
     rows: usize,
     units: Vec<Evict>,
     claims: Vec<Claim>,
+    claimed: BTreeSet<Digest>,
 }
 
 impl Content {
@@ -143,9 +145,12 @@ impl Content {
         if !cached.is_local(name.digest()) {
             reclaim.insert(*name.digest());
         }
-        let Some(claim) = self.in_use.claim(&reclaim) else {
+        // A child's bytes may go with the child or with its index, both in this batch.
+        let fresh = reclaim.difference(&batch.claimed).copied().collect();
+        let Some(claim) = self.in_use.claim(&fresh) else {
             return;
         };
+        batch.claimed.extend(fresh);
         batch.rows += 4 + 2 * name.tags.len() + 4 * unit.blobs.len();
         batch.claims.push(claim);
         batch.units.push(Evict {
@@ -232,6 +237,11 @@ impl Content {
                 .saturating_sub(disk.free)
         });
         over_bound.max(under_free)
+    }
+
+    /// Tells whether no blob is being read, fetched or stored, so that no eviction passes anything over for that.
+    pub fn is_idle(&self) -> bool {
+        self.in_use.is_empty()
     }
 
     /// Tells whether the high watermark is passed or the disk is too full.

@@ -97,6 +97,11 @@ impl InUse {
         self.0.state().held.contains_key(digest)
     }
 
+    /// Tells whether nobody holds anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.state().held.is_empty()
+    }
+
     /// Remembers a lease until `until` that the disk had no room for.
     pub(super) fn note_unwritten_lease(&self, digest: &Digest, until: i64) {
         let mut state = self.0.state();

@@ -54,7 +54,7 @@ impl Content {
     ///
     /// # Errors
     /// [`Error::MissingReferences`], [`Error::ReferenceSize`], [`Error::KindConflict`] and storage
-    /// errors; after any of them neither rows nor tags have changed.
+    /// errors, [`Error::StorageFull`] also where `cache.maxsize` has no room for a mirrored one; after any of them neither rows nor tags have changed.
     pub async fn put_manifest(&self, new: NewManifest<'_>) -> Result<(), Error> {
         let size = new.bytes.len() as u64;
         let (kind, origin, upstream, by, check) = match new.source {
@@ -75,8 +75,20 @@ impl Content {
         };
         // From the choice of the key to the commit no reclaim may decide about this digest.
         let _hold = self.in_use.hold(&new.digest).await;
-        let placed = self.place_bytes(&new.digest, new.bytes.clone()).await?;
         let mirrored = matches!(kind, RepositoryKind::Mirror { .. });
+        let room = if mirrored {
+            let room = self.take_room(Some(size)).await;
+            // It is small: where only the disk is short of free room, what was pulled is still known by it.
+            if room.is_none() && !self.is_within_bound(size) {
+                return Err(Error::StorageFull);
+            }
+            room
+        } else {
+            None
+        };
+        let placed = self.place_bytes(&new.digest, new.bytes.clone()).await?;
+        let counted = (mirrored && placed.new).then(|| self.rooms.count(&new.digest, size));
+        drop(room);
         let outcome = self
             .metadata
             .push_manifest(PushManifest {
@@ -103,8 +115,8 @@ impl Content {
             .await?;
         match outcome {
             PushOutcome::Stored => {
-                if mirrored && placed.new {
-                    self.rooms.add(size);
+                if let Some(counted) = counted {
+                    counted.committed();
                     self.notice_growth();
                 }
                 self.manifests.insert(new.digest, new.bytes);

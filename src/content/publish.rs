@@ -56,6 +56,7 @@ impl Content {
             RepositoryKind::Mirror { .. } => (Origin::Mirrored, 0),
         };
         let mirrored = matches!(kind, RepositoryKind::Mirror { .. });
+        let counted = (mirrored && placed.new).then(|| self.rooms.count(digest, size));
         let committed = self
             .metadata
             .commit_blob(CommitBlob {
@@ -72,8 +73,8 @@ impl Content {
             .await?;
         match committed {
             Committed::Stored { .. } => {
-                if mirrored && placed.new {
-                    self.rooms.add(size);
+                if let Some(counted) = counted {
+                    counted.committed();
                 }
                 self.drop_bytes(id).await;
                 Ok(())

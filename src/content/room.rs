@@ -1,10 +1,12 @@
 //! Room for mirrored content: what the disk and `cache.maxsize` still allow, after what fills under way have announced.
 //! A fill that finds none is not refused: its readers are served without storing it. Pushes are not bounded here.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use oci::Digest;
 use tokio::sync::Notify;
 
 use super::evict::EvictRequest;
@@ -29,13 +31,20 @@ pub(super) struct Disk {
 /// What is known of the room without asking the disk or the database.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    /// Bytes of blobs that only mirrored repositories hold.
-    held: AtomicU64,
-    /// Every byte that was ever added to `held` by a commit, so that a sum taken meanwhile can be corrected.
-    added: AtomicU64,
+    held: Mutex<Held>,
     announced: Arc<Announced>,
     /// Somebody wants mirrored content to be evicted.
     pub(super) wanted: Notify,
+}
+
+/// Bytes of blobs that only mirrored repositories hold.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    /// What is counted already and may not be committed yet.
+    committing: HashMap<Digest, u64>,
+    /// What was stored since a sum began and has not been seen by it.
+    unseen: Option<HashMap<Digest, u64>>,
 }
 
 /// What fills under way will need.
@@ -78,7 +87,7 @@ impl Drop for Room {
 }
 
 impl Announced {
-    fn sums(&self) -> std::sync::MutexGuard<'_, Sums> {
+    fn sums(&self) -> MutexGuard<'_, Sums> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,36 +107,83 @@ impl Announced {
     }
 }
 
+/// A mirrored blob that is counted before it is committed, so that no sum misses it.
+pub(super) struct Counted<'a> {
+    rooms: &'a Rooms,
+    digest: Digest,
+    bytes: u64,
+}
+
+impl Counted<'_> {
+    /// Notes that it is committed.
+    pub(super) fn committed(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut held = self.rooms.lock();
+        held.committing.remove(&self.digest);
+        if self.bytes > 0 {
+            held.bytes = held.bytes.saturating_sub(self.bytes);
+            if let Some(unseen) = &mut held.unseen {
+                unseen.remove(&self.digest);
+            }
+        }
+    }
+}
+
 impl Rooms {
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a mirrored blob that was stored.
-    pub(super) fn add(&self, bytes: u64) {
-        self.added.fetch_add(bytes, Ordering::Relaxed);
-        self.held.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn held(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Counts a mirrored blob that is about to be committed; taken back unless the answer hears that it was.
+    pub(super) fn count(&self, digest: &Digest, bytes: u64) -> Counted<'_> {
+        let mut held = self.lock();
+        held.bytes = held.bytes.saturating_add(bytes);
+        held.committing.insert(*digest, bytes);
+        if let Some(unseen) = &mut held.unseen {
+            unseen.insert(*digest, bytes);
+        }
+        Counted {
+            rooms: self,
+            digest: *digest,
+            bytes,
+        }
     }
 
     /// Counts bytes that were freed.
     pub(super) fn subtract(&self, bytes: u64) {
-        let less = |held: u64| Some(held.saturating_sub(bytes));
-        // The closure always gives a value, so the update cannot fail.
-        let _ = self
-            .held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let mut held = self.lock();
+        held.bytes = held.bytes.saturating_sub(bytes);
     }
 
-    /// Returns a mark to give to [`Rooms::settle`] with a sum that was begun after it.
-    pub(super) fn mark(&self) -> u64 {
-        self.added.load(Ordering::Relaxed)
+    /// Begins a sum over the database; one at a time.
+    pub(super) fn begin_sum(&self) {
+        let mut held = self.lock();
+        held.unseen = Some(held.committing.clone());
     }
 
-    /// Replaces the running number by a sum from the database; what was stored since `mark` may be missing in it.
-    pub(super) fn settle(&self, sum: u64, mark: u64) {
-        let since = self.added.load(Ordering::Relaxed).saturating_sub(mark);
-        self.held
-            .store(sum.saturating_add(since), Ordering::Relaxed);
+    /// Notes that the sum has met a blob.
+    pub(super) fn seen(&self, digest: &Digest) {
+        if let Some(unseen) = &mut self.lock().unseen {
+            unseen.remove(digest);
+        }
+    }
+
+    /// Replaces the running number by `sum` and what was stored behind its back.
+    pub(super) fn settle(&self, sum: u64) {
+        let mut held = self.lock();
+        let unseen = held.unseen.take().unwrap_or_default();
+        held.bytes = unseen
+            .values()
+            .fold(sum, |all, bytes| all.saturating_add(*bytes));
     }
 }
 
@@ -135,7 +191,7 @@ impl Content {
     /// Tells whether a mirrored blob of `bytes` (`None`: of unknown size) may be stored now: `cache.minfree` stays free and
     /// `cache.maxsize` is kept, after what is under way. When not, evicting begins; serve this one without storing it.
     pub fn has_room_for(&self, bytes: Option<u64>) -> bool {
-        let fits = self.fits(self.rooms.announced.sums().to_owned(), bytes.unwrap_or(1));
+        let fits = self.fits(*self.rooms.announced.sums(), bytes.unwrap_or(1));
         if !fits {
             self.rooms.wanted.notify_one();
         }
@@ -179,11 +235,21 @@ impl Content {
         };
         let free = disk.free.saturating_sub(announced.missing);
         let minfree = self.settings.cache.minfree.on(disk.size);
-        let bounded = self.settings.cache.maxsize.is_none_or(|most| {
-            let held = self.rooms.held().saturating_add(announced.whole);
-            held.saturating_add(bytes) <= most.on(disk.size)
-        });
+        let most = self.settings.cache.maxsize;
+        let bounded = most.is_none_or(|most| self.fits_bound(announced, bytes, most.on(disk.size)));
         bounded && free.saturating_sub(minfree) >= bytes
+    }
+
+    fn fits_bound(&self, announced: Sums, bytes: u64, most: u64) -> bool {
+        let held = self.rooms.held().saturating_add(announced.whole);
+        held.saturating_add(bytes) <= most
+    }
+
+    /// Tells whether `cache.maxsize` allows so many bytes more, after what is under way.
+    pub(super) fn is_within_bound(&self, bytes: u64) -> bool {
+        let announced = *self.rooms.announced.sums();
+        self.most()
+            .is_none_or(|most| self.fits_bound(announced, bytes, most))
     }
 
     /// Returns `cache.maxsize` in bytes.

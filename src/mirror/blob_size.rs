@@ -47,6 +47,10 @@ impl Mirror {
         };
         let key = FetchKey::new(target, digest);
         let joining = || self.metrics.joined(&target.remote.label);
-        self.blobs.heads.ask(key, asking, joining).await.outcome
+        self.blobs
+            .heads
+            .ask(key, Box::pin(asking), joining)
+            .await
+            .outcome
     }
 }

@@ -5,11 +5,15 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::error::Error;
+
+/// What finds out an answer. Boxed: it holds whole conversations, and those who only join should not carry its size.
+pub(super) type Asking<V> = Pin<Box<dyn Future<Output = Result<V, Error>> + Send>>;
 
 type Outcome<V> = Result<V, Arc<Error>>;
 type Open<K, V> = HashMap<K, watch::Receiver<Option<Outcome<V>>>>;
@@ -42,10 +46,12 @@ where
 {
     /// Returns the answer to `question`: of the one under way, which `joining` is told of at once, or else of `asking`,
     /// which is started then.
-    pub(super) async fn ask<F>(&self, question: K, asking: F, joining: impl FnOnce()) -> Answer<V>
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+    pub(super) async fn ask(
+        &self,
+        question: K,
+        asking: Asking<V>,
+        joining: impl FnOnce(),
+    ) -> Answer<V> {
         let (answer, joined) = self.join_or_start(question, asking);
         if joined {
             joining();
@@ -57,10 +63,7 @@ where
     }
 
     /// Starts `asking` unless the question is under way. Waits for nothing.
-    pub(super) fn start<F>(&self, question: K, asking: F)
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+    pub(super) fn start(&self, question: K, asking: Asking<V>) {
         drop(self.join_or_start(question, asking));
     }
 
@@ -78,14 +81,11 @@ where
         Some(landed(answer).await)
     }
 
-    fn join_or_start<F>(
+    fn join_or_start(
         &self,
         question: K,
-        asking: F,
-    ) -> (watch::Receiver<Option<Outcome<V>>>, bool)
-    where
-        F: Future<Output = Result<V, Error>> + Send + 'static,
-    {
+        asking: Asking<V>,
+    ) -> (watch::Receiver<Option<Outcome<V>>>, bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = open.get(&question) {
             return (answer.clone(), true);
@@ -157,7 +157,7 @@ mod tests {
                 Ok(asked.fetch_add(1, Ordering::SeqCst))
             };
             let joins = Arc::clone(&joins);
-            flights.ask("tag", asking, move || {
+            flights.ask("tag", Box::pin(asking), move || {
                 joins.fetch_add(1, Ordering::SeqCst);
             })
         }));
@@ -176,7 +176,9 @@ mod tests {
     async fn who_comes_after_the_answer_asks_anew() {
         let flights: Flights<&str, u32> = Flights::default();
         for wanted in [1, 2] {
-            let answer = flights.ask("tag", async move { Ok(wanted) }, || {}).await;
+            let answer = flights
+                .ask("tag", Box::pin(async move { Ok(wanted) }), || {})
+                .await;
             assert!(!answer.joined);
             assert!(matches!(answer.outcome, Ok(told) if told == wanted));
         }
@@ -193,11 +195,11 @@ mod tests {
                 opened.notified().await;
                 Ok(7)
             };
-            let asker = flights.ask("tag", asking, || {});
+            let asker = flights.ask("tag", Box::pin(asking), || {});
             tokio::pin!(asker);
             assert!(futures_util::poll!(asker.as_mut()).is_pending());
         }
-        let second = flights.ask("tag", async { Ok(8) }, || {});
+        let second = flights.ask("tag", Box::pin(async { Ok(8) }), || {});
         tokio::pin!(second);
         assert!(futures_util::poll!(second.as_mut()).is_pending());
         gate.notify_one();
@@ -208,10 +210,10 @@ mod tests {
     async fn a_question_that_panics_fails_and_does_not_block_the_next() {
         let flights: Flights<&str, u32> = Flights::default();
         let answer = flights
-            .ask("tag", async { panic!("a defect") }, || {})
+            .ask("tag", Box::pin(async { panic!("a defect") }), || {})
             .await;
         assert!(matches!(answer.outcome, Err(Error::Content(_))));
-        let answer = flights.ask("tag", async { Ok(1) }, || {}).await;
+        let answer = flights.ask("tag", Box::pin(async { Ok(1) }), || {}).await;
         assert!(matches!(answer.outcome, Ok(1)));
     }
 }

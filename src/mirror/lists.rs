@@ -108,7 +108,7 @@ impl Mirror {
         let (mirror, asked, page) = (Arc::clone(self), target.clone(), page.clone());
         let asking = async move { mirror.ask_tags(&asked, &page).await };
         let joining = || self.metrics.joined(&target.remote.label);
-        let answer = self.listing.ask(question, asking, joining).await;
+        let answer = self.listing.ask(question, Box::pin(asking), joining).await;
         Ok((answer.outcome?, answer.joined))
     }
 
@@ -174,7 +174,10 @@ impl Mirror {
         let (mirror, asked, subject) = (Arc::clone(self), target.clone(), *subject);
         let asking = async move { mirror.ask_referrers(&asked, &subject).await };
         let joining = || self.metrics.joined(&target.remote.label);
-        let answer = self.referring.ask(question, asking, joining).await;
+        let answer = self
+            .referring
+            .ask(question, Box::pin(asking), joining)
+            .await;
         Ok((answer.outcome?, answer.joined))
     }
 

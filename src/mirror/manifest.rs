@@ -194,7 +194,7 @@ impl Mirror {
         }
         let asking = || {
             let (target, reference) = (target.clone(), reference.clone());
-            Arc::clone(self).find_out(target, reference, Asker::Client { facts_only })
+            Box::pin(Arc::clone(self).find_out(target, reference, Asker::Client { facts_only }))
         };
         let mut answer = self.asking.ask(question.clone(), asking(), joining).await;
         if answer.joined && was_spared(&answer.outcome) {
@@ -213,7 +213,7 @@ impl Mirror {
         let reference = Reference::Tag(tag.clone());
         let question = Question::whole(target, &reference);
         let asking = Arc::clone(self).find_out(target.clone(), reference, Asker::Nobody);
-        self.asking.start(question, asking);
+        self.asking.start(question, Box::pin(asking));
     }
 
     /// Tells whether the upstream confirmed the tag of `row` recently enough.

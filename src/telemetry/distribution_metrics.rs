@@ -27,6 +27,7 @@ pub(super) struct DistributionMetrics {
     proxy_requests: Family<ByType, Counter>,
     proxy_hits: Family<ByType, Counter>,
     proxy_misses: Family<ByType, Counter>,
+    pulled_bytes: Family<ByType, Counter>,
 }
 
 impl DistributionMetrics {
@@ -37,6 +38,7 @@ impl DistributionMetrics {
             proxy_requests: Family::default(),
             proxy_hits: Family::default(),
             proxy_misses: Family::default(),
+            pulled_bytes: Family::default(),
         };
         registry.register(
             "registry_http_requests",
@@ -55,11 +57,24 @@ impl DistributionMetrics {
                 &this.proxy_hits,
             ),
             ("registry_proxy_misses", "Those fetched", &this.proxy_misses),
+            (
+                "registry_proxy_pulled_bytes",
+                "Bytes fetched from upstreams",
+                &this.pulled_bytes,
+            ),
         ];
         for (name, help, family) in proxy {
             registry.register(name, help, family.clone());
         }
         this
+    }
+
+    /// Counts bytes that came from an upstream; of manifests and blobs, as Distribution does.
+    pub(super) fn pulled(&self, kind: Kind, bytes: u64) {
+        if matches!(kind, Kind::Manifest | Kind::Blob) {
+            let labels = ByType { r#type: kind };
+            self.pulled_bytes.get_or_create(&labels).inc_by(bytes);
+        }
     }
 
     /// Counts a request to the registry's API.

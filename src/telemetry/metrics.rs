@@ -293,7 +293,8 @@ impl Metrics {
     }
 
     /// Counts bytes of a body that came from an upstream.
-    pub fn upstream_bytes(&self, upstream: &Arc<str>, bytes: u64) {
+    pub fn upstream_bytes(&self, upstream: &Arc<str>, kind: Kind, bytes: u64) {
+        self.0.distribution.pulled(kind, bytes);
         self.0
             .upstream_bytes
             .get_or_create(&by(upstream))
@@ -412,7 +413,7 @@ mod tests {
         metrics.mirror_request(&hub, Kind::Blob, CacheResult::Miss);
         metrics.bytes_saved(&hub, 7);
         metrics.upstream_request(&hub, Kind::Token, "200", Duration::from_millis(3));
-        metrics.upstream_bytes(&hub, 11);
+        metrics.upstream_bytes(&hub, Kind::Blob, 11);
         metrics.ratelimit_remaining(&hub, 76);
         metrics.upstream_healthy(&hub, true);
         metrics.breaker(&hub, 0, Breaker::Open);
@@ -433,6 +434,7 @@ mod tests {
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,
+            r#"registry_proxy_pulled_bytes_total{type="blob"} 11"#,
             r#"registry_http_requests_total{handler="blob_upload",code="202",method="post"} 1"#,
             r#"registry_http_requests_total{handler="blob",code="405",method="unknown"} 1"#,
         ] {

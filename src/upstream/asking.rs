@@ -137,7 +137,8 @@ impl<'a> Asking<'a> {
             manner: self.manner,
             patience,
         };
-        self.client.requests.send(call, &errand).await
+        // Boxed: an exchange is a deep type, and the compiler limits the depth of all that waits for it.
+        Box::pin(self.client.requests.send(call, &errand)).await
     }
 
     /// Returns what the upstream tells about a manifest, without its bytes. Of an upstream that

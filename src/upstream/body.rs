@@ -89,7 +89,8 @@ impl Received {
             None => paced.await,
         }?;
         let length = chunk.as_ref().map_or(0, Bytes::len) as u64;
-        terms.metrics.upstream_bytes(&terms.upstream, length);
+        let metrics = &terms.metrics;
+        metrics.upstream_bytes(&terms.upstream, terms.kind, length);
         self.bytes += length;
         Ok(chunk)
     }

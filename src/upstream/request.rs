@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -109,8 +110,11 @@ impl Requests {
         call: &Call,
         errand: &Errand<'_>,
     ) -> Result<Answer, Error> {
-        // In a box: it is the deepest part of every pull.
-        Box::pin(Round::new(self, call, errand).run()).await
+        // In a box without a type of its own: it is the deepest part of every pull, and the compiler limits how
+        // deep the types of all that waits for it may lie in each other.
+        let round: BoxFuture<'_, Result<Answer, Error>> =
+            Box::pin(Round::new(self, call, errand).run());
+        round.await
     }
 
     /// Returns the answer to the page after the one `asked`, at the same endpoint. Of `next`, which

@@ -141,6 +141,7 @@ pub(crate) struct Recipe {
     seed: String,
     algorithm: Algorithm,
     layers: usize,
+    base: Option<Blob>,
     manifest_type: &'static str,
     layer_type: String,
     config: Option<(String, Bytes)>,
@@ -155,12 +156,19 @@ impl Recipe {
             seed: seed.to_owned(),
             algorithm: Algorithm::Sha256,
             layers: 3,
+            base: None,
             manifest_type: OCI_MANIFEST,
             layer_type: OCI_LAYER.to_owned(),
             config: None,
             fields: Vec::new(),
             inline_data: false,
         }
+    }
+
+    /// Puts a layer that other images have too below its own.
+    pub(crate) fn on(mut self, base: &Blob) -> Self {
+        self.base = Some(base.clone());
+        self
     }
 
     /// Returns the recipe of an artifact: one layer, the empty config, an `artifactType`.
@@ -216,12 +224,11 @@ impl Recipe {
     }
 
     pub(crate) fn build(self) -> Content {
-        let layers: Vec<Blob> = (0..self.layers)
-            .map(|index| {
-                let bytes = noise(&format!("{}/{index}", self.seed), LAYER_SIZE);
-                Blob::new(self.algorithm, &self.layer_type, bytes)
-            })
-            .collect();
+        let own = (0..self.layers).map(|index| {
+            let bytes = noise(&format!("{}/{index}", self.seed), LAYER_SIZE);
+            Blob::new(self.algorithm, &self.layer_type, bytes)
+        });
+        let layers: Vec<Blob> = self.base.clone().into_iter().chain(own).collect();
         let (config_type, config_bytes) = self.config.clone().unwrap_or_else(|| {
             let config_type = if self.manifest_type == DOCKER_MANIFEST {
                 DOCKER_CONFIG

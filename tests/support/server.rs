@@ -1,6 +1,7 @@
 //! A Seawall inside the test's process: port 0, a directory of its own, a clock the test moves. This is
 //! the only file that knows Seawall's Rust API; configuration goes in as a user's file would.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
+use seawall::content::{EvictReport, EvictRequest};
 use seawall::jobs::{JobState, JobView, Jobs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -52,6 +54,8 @@ impl TestServer {
                 "log": {"level": "error", "accesslog": {"disabled": true}},
                 "http": {"addr": "127.0.0.1:0"},
                 "storage": {"delete": {"enabled": true}},
+                // How full the machine's own disk is must not matter.
+                "cache": {"minfree": 0},
             }),
             mirrors: Vec::new(),
         }
@@ -171,6 +175,78 @@ impl TestServer {
         self.start_again().await;
     }
 
+    /// Evicts mirrored content until at most `bytes` of it are left.
+    pub(crate) async fn evict_down_to(&self, bytes: u64) -> EvictReport {
+        self.idle().await;
+        self.evict(EvictRequest::DownTo { bytes }).await
+    }
+
+    /// Evicts all mirrored content that nobody has in hands.
+    pub(crate) async fn evict_at_once(&self) -> EvictReport {
+        self.evict(EvictRequest::DownTo { bytes: 0 }).await
+    }
+
+    /// Waits until the server has noticed that nobody reads or waits for a blob any more.
+    async fn idle(&self) {
+        let content = self.running().content();
+        self.client
+            .until("every reader is gone", || content.is_idle())
+            .await;
+    }
+
+    /// Evicts what the configuration says is due.
+    pub(crate) async fn evict_due(&self) -> EvictReport {
+        self.idle().await;
+        self.evict(EvictRequest::Due).await
+    }
+
+    async fn evict(&self, request: EvictRequest) -> EvictReport {
+        let content = self.running().content();
+        content.evict(request).await.expect("the disk is well")
+    }
+
+    /// Purges mirrored content that fits `pattern`, once nobody reads.
+    pub(crate) async fn purge(&self, pattern: &str) -> EvictReport {
+        self.idle().await;
+        self.purge_at_once(pattern).await
+    }
+
+    /// Purges mirrored content that fits `pattern` and that nobody has in hands.
+    pub(crate) async fn purge_at_once(&self, pattern: &str) -> EvictReport {
+        let pattern = pattern.parse().expect("the story writes a pattern");
+        let purged = self.running().content().purge(&pattern).await;
+        purged.expect("the disk is well")
+    }
+
+    /// Returns how many bytes of mirrored content there are, as the server counts them.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        self.running().content().cache_size().bytes
+    }
+
+    fn running(&self) -> &Running {
+        let running = self.running.as_ref();
+        running.expect("it runs but for the moment of a restart")
+    }
+
+    /// Returns every stored blob with its size in bytes, as the disk has them.
+    pub(crate) fn stored_blobs(&self) -> BTreeMap<String, u64> {
+        let mut stored = BTreeMap::new();
+        for algorithm in ["sha256", "sha512"] {
+            let shards = self.data().join("docker/registry/v2/blobs").join(algorithm);
+            for directory in entries(&shards).iter().flat_map(|shard| entries(shard)) {
+                let hex = directory.file_name().expect("an entry has a name");
+                let files = entries(&directory);
+                let sizes = files
+                    .iter()
+                    .map(|file| std::fs::metadata(file).map_or(0, |file| file.len()));
+                if !files.is_empty() {
+                    stored.insert(format!("{algorithm}:{}", hex.display()), sizes.sum());
+                }
+            }
+        }
+        stored
+    }
+
     async fn launch(&self) -> Running {
         let file = self.config_file();
         let text = serde_json::to_string_pretty(&self.settings).expect("JSON can be written");
@@ -228,6 +304,14 @@ impl Builder {
         server.running = Some(server.launch().await);
         server
     }
+}
+
+/// Returns what is in a directory; nothing where there is none, as eviction takes empty ones away.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
 }
 
 fn load(file: &Path) -> Config {

@@ -44,6 +44,12 @@ impl SmallDisk {
         self.served.client()
     }
 
+    /// Returns a client of the server's socket: the administrator.
+    pub(crate) fn socket(&self) -> Client {
+        let root = self.served.seen_by_server(&self.disk).join("root");
+        Client::of_socket(&root.join("seawall.sock"))
+    }
+
     /// Takes every byte that is free.
     pub(crate) fn fill(&self) {
         let filler = self.served.seen_by_server(&self.disk).join("filler");
@@ -68,6 +74,13 @@ impl SmallDisk {
     /// Returns everything the server has printed.
     pub(crate) fn screen(&self) -> String {
         self.served.screen()
+    }
+
+    /// Returns the bytes that are free.
+    pub(crate) fn free(&self) -> u64 {
+        let disk = rustix::fs::statvfs(&self.served.seen_by_server(&self.disk));
+        let disk = disk.expect("the disk is there");
+        disk.f_bavail * disk.f_frsize
     }
 
     /// Returns the bytes that lie in open uploads.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use oci::{Route, RouteError};
@@ -95,7 +96,12 @@ async fn admit(
             bytes::Bytes::from_static(b"{}"),
         )),
         (Route::Catalog(page), _) => lists::catalog(&call, &page).await,
-        (route, Some(at)) => answer_at(call, body, route, at, mount_from).await,
+        (route, Some(at)) => {
+            // Erased: the type of this future spells the whole way down to an upstream.
+            let answering: BoxFuture<'_, Result<Response, Failure>> =
+                Box::pin(answer_at(call, body, route, at, mount_from));
+            answering.await
+        }
         (_, None) => Err(Failure::Route(RouteError::NotFound)),
     }
 }

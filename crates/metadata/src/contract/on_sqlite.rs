@@ -78,6 +78,14 @@ clauses! {
         a_blob_becomes_a_member_once_linked,
         a_fetched_blob_is_a_member_of_its_mirror,
     }
+    pulls {
+        a_pull_is_kept_by_tag_and_by_digest_and_the_latest_wins,
+        no_pull_lies_in_the_future,
+        a_pull_of_what_is_not_here_leaves_nothing,
+        a_mirrored_blob_that_is_pulled_directly_has_its_own,
+        a_deleted_tag_and_a_deleted_manifest_take_their_pulls_along,
+        the_lists_of_what_is_mirrored_tell_the_pulls_and_leave_out_what_is_local,
+    }
     pushes {
         references_must_be_in_the_same_repository,
         missing_references_are_counted_once_and_the_first_are_named,
@@ -88,6 +96,17 @@ clauses! {
         a_reference_being_deleted_is_missing,
         a_mirror_stores_what_it_has_not_fetched_the_parts_of,
         pushing_the_same_manifest_again_changes_nothing_but_its_lease,
+    }
+    reclaim {
+        an_evicted_image_is_gone_and_its_bytes_are_claimed,
+        what_another_image_or_repository_names_is_not_claimed,
+        what_a_local_repository_holds_is_not_claimed,
+        nothing_is_evicted_from_a_local_repository,
+        a_lease_keeps_what_it_protects_until_it_ends,
+        a_pull_since_the_choice_keeps_an_image,
+        a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
+        claimed_blobs_are_listed_until_they_are_forgotten,
+        a_key_being_deleted_is_not_taken_again,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
