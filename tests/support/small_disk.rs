@@ -78,7 +78,7 @@ impl SmallDisk {
 
     /// Returns the bytes that are free.
     pub(crate) fn free(&self) -> u64 {
-        let disk = rustix::fs::statvfs(&self.served.seen_by_server(&self.disk));
+        let disk = rustix::fs::statvfs(self.served.seen_by_server(&self.disk));
         let disk = disk.expect("the disk is there");
         disk.f_bavail * disk.f_frsize
     }
