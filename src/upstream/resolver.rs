@@ -238,6 +238,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_proxy_of_the_mirror_keeps_the_same_rules_whatever_it_speaks() {
+        for proxy in [
+            "http://localhost:3128",
+            "socks5://localhost:1080",
+            "socks5h://localhost",
+        ] {
+            let proxies = Arc::new(Proxies::through(&url(proxy)));
+            let endpoint = url("https://registry.example");
+            let surroundings = Surroundings::new(&endpoint, Vec::new(), proxies);
+            surroundings.observe([127, 0, 0, 1].into());
+            for named in ["http://localhost:3128/", "http://127.0.0.1:3128/"] {
+                let refused = surroundings.check_url(&url(named), false);
+                assert_eq!(refused, Err(AddressRefused), "{proxy} {named}");
+            }
+            assert_eq!(resolves(surroundings, "localhost").await, Ok(()), "{proxy}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_private_proxy_is_reached_but_neither_named_nor_taken_for_the_endpoint() {
         let matcher = Matcher::builder().all("http://localhost:3128").build();
         let proxies = Arc::new(Proxies::new(matcher));

@@ -48,6 +48,18 @@ async fn the_first_trouble_is_told_when_every_endpoint_has_one() {
 }
 
 #[tokio::test]
+async fn a_mirrors_own_proxy_is_asked_for_what_only_it_can_reach() {
+    let proxy = TestServer::start(|_| answer(200, "manifest")).await;
+    let url = Url::parse("http://registry.invalid").expect("a URL because it is written so");
+    let mut mirror = mirror_of(&[&url]);
+    mirror.httpproxy = Some(proxy.url.clone());
+    let fetched = get(&client(&mirror)).await;
+    assert_eq!(fetched, Ok(Bytes::from_static(b"manifest")));
+    let target = "GET http://registry.invalid/v2/library/nginx/manifests/latest";
+    assert_eq!(proxy.targets(), [target]);
+}
+
+#[tokio::test]
 async fn a_silent_upstream_times_out() {
     let server = TestServer::start(|_| Reply::Silence).await;
     let mut mirror = mirror_of(&[&server.url]);

@@ -306,7 +306,7 @@ async fn blobs_under_way_leave_a_place_for_manifests_and_are_counted_until_they_
     .await;
     let mut mirror = mirror_of(&[&server.url]);
     mirror.limits.connections = 2;
-    mirror.timeout.read = Duration::from_millis(50);
+    mirror.timeout.read = Duration::from_secs(3);
     let client = client(&mirror);
     let (repository, digest) = (repository(), digest());
     let waiting = || ask(&client).get_blob(&repository, &digest, 0);
@@ -330,7 +330,8 @@ async fn a_whole_answer_has_to_come_in_the_total_time() {
     })
     .await;
     let mut mirror = mirror_of(&[&server.url]);
-    mirror.timeout.total = Some(Duration::from_millis(50));
+    mirror.timeout.total = Some(Duration::from_secs(2));
+    mirror.limits.bandwidth = 1000;
     let client = client(&mirror);
     let body = ask(&client).get_blob(&repository(), &digest(), 0).await;
     let endless = read(body.expect("it begins in time")).await;

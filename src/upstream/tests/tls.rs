@@ -102,7 +102,8 @@ async fn an_unknown_authority_is_believed_only_when_the_mirror_names_it() {
         matches!(unknown, Err(Error::Unavailable { .. })),
         "{unknown:?}"
     );
-    mirror.tls.ca = Some(Authority::new().file());
+    let other = Authority::new();
+    mirror.tls.ca = Some(other.file());
     get(&client(&mirror)).await.expect_err("another authority");
     mirror.tls.ca = Some(authority.file());
     let known = get(&client(&mirror)).await;
