@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn credentials_of_one_endpoint_do_not_go_to_another() {
+        let (own, other) = (origin("https://a.example"), origin("https://b.example"));
+        let realm = origin("https://auth.example");
+        let trusted = TrustedOrigins::new(vec![own.clone(), other.clone()], vec![realm.clone()]);
+        assert!(trusted.may_receive_credentials(&other), "those of all");
+        assert!(!trusted.may_receive_credentials_of(&own, &other));
+        assert!(trusted.may_receive_credentials_of(&own, &own));
+        assert!(trusted.may_receive_credentials_of(&own, &realm));
+    }
+
+    #[test]
     fn docker_hub_and_gitlab_know_their_token_servers() {
         let hub = "https://registry-1.docker.io";
         assert!(trusts(hub, &[], "https://auth.docker.io/token"));

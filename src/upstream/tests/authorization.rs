@@ -11,6 +11,7 @@ use url::Url;
 use super::server::{Asked, TestServer, answer, answer_with};
 use super::{BASIC, CHALLENGE, client, client_at, client_of, get, mirror_of, with_credentials};
 use crate::clock::Fake;
+use crate::config::Login;
 use crate::upstream::Error;
 
 fn bearer(realm: &Url) -> String {
@@ -175,6 +176,32 @@ async fn a_listed_realm_gets_the_credentials_and_the_registry_the_token() {
     let asked = registry.asked();
     let last = asked.last().expect("the registry was asked");
     assert_eq!(last.header("authorization"), "Bearer t");
+}
+
+#[tokio::test]
+async fn an_identity_token_of_a_docker_configuration_is_turned_into_a_token() {
+    let (server, _) = token_registry().await;
+    let directory = tempfile::tempdir().expect("room for a directory");
+    let file = directory.path().join("config.json");
+    let host = format!(
+        "127.0.0.1:{}",
+        server.url.port().expect("a port of its own")
+    );
+    let json = format!(r#"{{"auths":{{"{host}":{{"identitytoken":"hunter2"}}}}}}"#);
+    std::fs::write(&file, json).expect("the test's own directory");
+    let mut mirror = mirror_of(&[&server.url]);
+    mirror.login = Some(Login::DockerConfig { file });
+    get(&client(&mirror))
+        .await
+        .expect("a token for the identity");
+    let targets = server.targets();
+    assert!(targets.contains(&"POST /token".to_owned()), "{targets:?}");
+    let shown = server.asked();
+    assert!(
+        shown
+            .iter()
+            .all(|asked| !asked.header("authorization").contains("hunter2"))
+    );
 }
 
 #[tokio::test]
