@@ -61,7 +61,7 @@ pub(crate) const ROOMS: [Room; 17] = [
     },
     Room {
         name: "jobs",
-        may_use: &["registry", "policy", "mirror", "content", "metadata"],
+        may_use: &["mirror", "content", "metadata"],
         never: BASEMENT,
     },
     Room {
