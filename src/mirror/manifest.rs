@@ -184,7 +184,8 @@ impl Mirror {
         facts_only: bool,
     ) -> Result<ManifestFound, Error> {
         let mut question = Question::whole(target, reference);
-        let joining = || self.metrics.joined(&target.remote.label);
+        let thing = Thing::Manifest(reference.clone());
+        let joining = || self.joined(target, &thing);
         if facts_only {
             // A GET under way tells more than a HEAD.
             if let Some(outcome) = self.asking.join(&question, joining).await {

@@ -12,6 +12,7 @@ mod follower;
 mod image;
 mod inflight;
 mod lists;
+mod loops;
 mod manifest;
 mod manifest_fetch;
 mod missing;
