@@ -226,7 +226,7 @@ impl Mirror {
     }
 
     /// Returns what a HEAD told of a tag, while that is fresh.
-    fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
+    pub(super) fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
         let facts = self.noted.facts(&target.repository, tag)?;
         let rules = &target.remote.settings.freshness;
         let lifetime = lifetime(tag, &rules.tags, rules.default);
