@@ -29,7 +29,7 @@ pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
 pub use follower::Follower;
-pub use image::{ImageProgress, Tell};
+pub use image::{ImageFetched, ImageProgress, Tell};
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
 pub use remotes::{Mirror, Remote, Target};
