@@ -200,13 +200,28 @@ async fn over_the_network_the_refusal_is_told_and_the_token_sent() {
     let outcome = run(&mut mirror(world.home.path(), &asked)).await;
     failed(&outcome, &["403", "administrator"]);
 
-    // A registry that knows no management API.
+    // A registry that knows no management API, and writes down what it is asked.
     let other = world.upstream.url();
-    let other = other.trim_end_matches('/');
     world.upstream.always(Kind::Other, Fault::status(404));
-    let asked = ["status", "--server", other];
-    let outcome = run(&mut mirror(world.home.path(), &asked)).await;
-    failed(&outcome, &["no management API"]);
+    let file = world.home.path().join("token");
+    std::fs::write(&file, "from-file\n").unwrap();
+    let ways: [(&[&str], _); 3] = [
+        (&["--token", "given"], Some("Bearer given")),
+        (
+            &["--tokenfile", file.to_str().unwrap()],
+            Some("Bearer from-file"),
+        ),
+        (&[], None),
+    ];
+    for (token, sent) in ways {
+        let asked = [&["status", "--server", &other], token].concat();
+        let outcome = run(&mut mirror(world.home.path(), &asked)).await;
+        failed(&outcome, &["no management API"]);
+        let seen = world.upstream.seen(Kind::Other).pop().unwrap();
+        assert_eq!(seen.path, "/api/v1/mirrors");
+        assert_eq!(seen.authorization.as_deref(), sent);
+    }
+    assert_eq!(world.upstream.count(Kind::Other), 3);
 }
 
 #[tokio::test]

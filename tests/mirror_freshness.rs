@@ -60,7 +60,7 @@ async fn the_longest_pattern_says_how_long_a_tag_is_fresh() {
             assert_eq!(reply.need("seawall-cache"), wanted, "{name}");
         }
     };
-    states(["miss", "miss", "miss", "miss"]).await;
+    states(["miss", "revalidated", "revalidated", "revalidated"]).await;
     states(["hit", "hit", "revalidated", "hit"]).await;
     server.clock().advance(Duration::from_secs(20));
     states(["hit", "revalidated", "revalidated", "hit"]).await;
@@ -282,4 +282,45 @@ async fn an_upstream_that_cannot_answer_head_is_asked_by_get() {
     upstream.hold("team/app", &newer, &["v1"]);
     server.clock().advance(MINUTE);
     expect(client.get(TAG).await, "miss", &newer);
+}
+
+#[tokio::test]
+async fn another_tag_of_what_is_stored_costs_a_head_and_no_get() {
+    let (upstream, server, image) = mirrored(json!({})).await;
+    let client = server.client();
+    expect(client.get(TAG).await, "miss", &image);
+    assert_eq!(upstream.count(Kind::ManifestHead), 0, "nothing was stored");
+    upstream.hold("team/app", &image, &["v2"]);
+    expect(client.get(&tag("v2")).await, "revalidated", &image);
+    expect(client.get(&tag("v2")).await, "hit", &image);
+    assert_eq!(upstream.count(Kind::ManifestHead), 1);
+    assert_eq!(upstream.count(Kind::ManifestGet), 1);
+    upstream.die().await;
+    server.clock().advance(MINUTE);
+    expect(client.get(&tag("v2")).await, "stale", &image);
+}
+
+#[tokio::test]
+async fn a_new_tag_of_something_new_is_fetched_by_the_digest_that_head_told() {
+    let (upstream, server, image) = mirrored(json!({})).await;
+    let client = server.client();
+    expect(client.get(TAG).await, "miss", &image);
+    let newer = Recipe::image("newer").build();
+    upstream.hold("team/app", &newer, &["v2"]);
+    expect(client.get(&tag("v2")).await, "miss", &newer);
+    let asked = upstream.seen(Kind::ManifestGet).pop().unwrap();
+    assert!(asked.path.ends_with(&newer.top().digest), "{asked:?}");
+    assert_eq!(upstream.count(Kind::ManifestHead), 1);
+    // Who asked by HEAD a moment ago need not ask so again.
+    let newest = Recipe::image("newest").build();
+    upstream.hold("team/app", &newest, &["v3"]);
+    client.head(&tag("v3")).await.expect_status(200);
+    expect(client.get(&tag("v3")).await, "miss", &newest);
+    assert_eq!(upstream.count(Kind::ManifestHead), 2);
+    client.get(&tag("v4")).await.expect_status(404);
+    assert_eq!(upstream.count(Kind::ManifestGet), 3, "HEAD told so");
+    upstream.always(Kind::ManifestHead, Fault::status(405));
+    let last = Recipe::image("last").build();
+    upstream.hold("team/app", &last, &["v5"]);
+    expect(client.get(&tag("v5")).await, "miss", &last);
 }

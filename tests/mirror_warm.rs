@@ -1,5 +1,7 @@
 //! Images fetched before anybody asks, and removed when nobody wants them any more.
 
+use std::time::Duration;
+
 use seawall::jobs::{JobState, JobView, Payload, PurgePattern, WarmImages};
 use serde_json::{Value, json};
 
@@ -335,4 +337,39 @@ async fn purging_frees_what_fits_and_nothing_else() {
         (again.state, again.progress.bytes_freed),
         (JobState::Done, 0)
     );
+}
+
+#[tokio::test]
+async fn what_is_warmed_every_night_is_never_evicted_for_want_of_clients() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let upstream = FakeUpstream::start().await;
+    let (whole, [amd64, arm64, unsaid]) = three_platforms();
+    let other = image("other");
+    upstream.hold("team/app", &whole, &["v1"]);
+    upstream.hold("team/other", &other, &["v1"]);
+    let server = TestServer::builder()
+        .mirror_of(&upstream)
+        .config(|config| config["cache"]["maxage"] = json!("36h"))
+        .start()
+        .await;
+    let job = run(&server, warm(&["team/app:v1", "team/other:v1"], &[])).await;
+    assert_eq!((job.state, job.error), (JobState::Done, None));
+    for night in 1..=3 {
+        server.clock().advance(DAY);
+        // The tag is confirmed by HEAD, and everything is here already.
+        let job = run(&server, warm(&["team/app:v1"], &["linux/arm64"])).await;
+        assert_eq!((job.state, job.error), (JobState::Done, None));
+        let gone = server.evict_due().await.manifests;
+        // The other image, and the children that nobody warms any more.
+        assert_eq!(gone, if night == 2 { 3 } else { 0 }, "night {night}");
+    }
+    let stored = server.stored_blobs();
+    let is_here = |content: &Content| stored.contains_key(&content.blobs[0].digest);
+    assert!(is_here(&arm64));
+    assert!(!is_here(&amd64) && !is_here(&unsaid) && !is_here(&other));
+    upstream.die().await;
+    let by_tag = format!("/v2/{UPSTREAM}/team/app/manifests/v1");
+    server.client().get(&by_tag).await.expect_status(200);
+    let name = format!("{UPSTREAM}/team/app");
+    server.client().expect_pull(&name, &arm64).await;
 }

@@ -151,7 +151,7 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
 
 async fn perform(inner: &Inner, payload: &str, tally: &Tally) -> Result<(), Failure> {
     match Payload::from_row(payload)? {
-        Payload::Warm(images) => warm::run(&inner.mirror, &images, tally).await,
+        Payload::Warm(images) => warm::run(&inner.mirror, &inner.content, &images, tally).await,
         Payload::Purge(pattern) => purge::run(&inner.content, &pattern, tally).await,
     }
 }

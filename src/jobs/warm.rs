@@ -1,15 +1,17 @@
-//! The job that fetches images before anybody asks for them. What is here already is not fetched again.
+//! The job that fetches images before anybody asks for them. What is here already is not fetched again, and counts as
+//! pulled like the rest: what is warmed every night is not evicted for want of clients.
 
 use std::sync::Arc;
 
-use oci::{Reference, RepositoryName, Tag};
+use oci::{Digest, Reference, RepositoryName, Tag};
 
 use super::failure::Failure;
 use super::live::Tally;
 use super::payload::{WarmImages, is_pattern};
 use super::view::Progress;
 use crate::config::{Platform, WarmReference};
-use crate::mirror::{ImageProgress, Mirror, Target};
+use crate::content::{Content, PullFact};
+use crate::mirror::{ImageFetched, ImageProgress, Mirror, Target};
 
 /// One image to fetch.
 struct Image {
@@ -20,6 +22,7 @@ struct Image {
 /// Fetches the images. One that fails does not stop the others.
 pub(super) async fn run(
     mirror: &Arc<Mirror>,
+    content: &Content,
     wanted: &WarmImages,
     tally: &Tally,
 ) -> Result<(), Failure> {
@@ -38,7 +41,10 @@ pub(super) async fn run(
     tally.count(|progress| progress.images_total = total as u64);
     for image in &images {
         match fetch(mirror, image, &platforms, tally).await {
-            Ok(()) => tally.count(|progress| progress.images_done += 1),
+            Ok(manifests) => {
+                note_pulls(content, image, &manifests);
+                tally.count(|progress| progress.images_done += 1);
+            }
             Err(Failure::Final(reason)) => {
                 let Image { target, reference } = image;
                 let separator = match reference {
@@ -89,25 +95,45 @@ async fn named(
     Ok(tags.into_iter().map(image).collect())
 }
 
+/// Notes that the image was used, as if a client had pulled all its manifests, the first by the image's tag.
+fn note_pulls(content: &Content, image: &Image, manifests: &[Digest]) {
+    let Image { target, reference } = image;
+    let mut tag = match reference {
+        Reference::Tag(tag) => Some(tag.clone()),
+        Reference::Digest(_) => None,
+    };
+    for digest in manifests {
+        content.note_pull(PullFact {
+            repository: target.repository.clone(),
+            digest: *digest,
+            tag: tag.take(),
+        });
+    }
+}
+
+/// Fetches an image and returns its manifests, the one it is named by first.
 async fn fetch(
     mirror: &Arc<Mirror>,
     image: &Image,
     platforms: &[Platform],
     tally: &Tally,
-) -> Result<(), Failure> {
+) -> Result<Vec<Digest>, Failure> {
     let before = tally.now();
     let tell = |image: ImageProgress| tally.count(|progress| *progress = sum(before, image));
     let Image { target, reference } = image;
     let fetched = mirror.fetch_image(target, reference, platforms, &tell);
     // The same image may be fetched for several platforms of an index: boxed, because it is a large future.
-    let fetched = Box::pin(fetched).await?;
-    tell(fetched);
-    if fetched.images == 0 {
+    let ImageFetched {
+        manifests,
+        progress,
+    } = Box::pin(fetched).await?;
+    tell(progress);
+    if progress.images == 0 {
         let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
         let reason = format!("lists nothing for {}", platforms.join(", "));
         return Err(Failure::Final(reason));
     }
-    Ok(())
+    Ok(manifests)
 }
 
 fn sum(before: Progress, image: ImageProgress) -> Progress {

@@ -102,7 +102,7 @@ impl Mirror {
         if joined {
             self.metrics.joined(&target.remote.label);
         }
-        let started = follower.started().await;
+        let started = follower.started(target).await;
         let total = started.inspect_err(|error| self.note_missing(target, thing, error))?;
         let reason = if follower.is_passing() {
             MissReason::NoRoom

@@ -27,7 +27,7 @@ impl Mirror {
         }
         let key = FetchKey::new(target, digest);
         if let Some(mut follower) = self.blobs.inflight.join(&key) {
-            return follower.started().await;
+            return follower.started(target).await;
         }
         self.head_blob(target, digest).await
     }
@@ -43,10 +43,10 @@ impl Mirror {
         let (mirror, asked, wanted) = (Arc::clone(self), target.clone(), *digest);
         let asking = async move {
             let head = asked.ask().head_blob(&asked.path, &wanted).await;
-            mirror.heard_of(&asked, thing, head.map(|head| head.size))
+            mirror.heard_of(&asked, Thing::Blob(wanted), head.map(|head| head.size))
         };
         let key = FetchKey::new(target, digest);
-        let joining = || self.metrics.joined(&target.remote.label);
+        let joining = || self.joined(target, &thing);
         self.blobs
             .heads
             .ask(key, Box::pin(asking), joining)

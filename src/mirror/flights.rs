@@ -44,22 +44,24 @@ where
     K: Eq + Hash + Clone + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Returns the answer to `question`: of the one under way, which `joining` is told of at once, or else of `asking`,
-    /// which is started then.
-    pub(super) async fn ask(
+    /// Returns the answer to `question`: of the one under way, or else of `asking`, which is started then. `joining` is
+    /// told of the former at once, and may end the waiting with an error.
+    pub(super) async fn ask<D>(
         &self,
         question: K,
         asking: Asking<V>,
-        joining: impl FnOnce(),
-    ) -> Answer<V> {
+        joining: impl FnOnce() -> D,
+    ) -> Answer<V>
+    where
+        D: Future<Output = Error>,
+    {
         let (answer, joined) = self.join_or_start(question, asking);
-        if joined {
-            joining();
-        }
-        Answer {
-            outcome: landed(answer).await,
-            joined,
-        }
+        let outcome = if joined {
+            landed_unless(answer, joining()).await
+        } else {
+            landed(answer).await
+        };
+        Answer { outcome, joined }
     }
 
     /// Starts `asking` unless the question is under way. Waits for nothing.
@@ -67,18 +69,20 @@ where
         drop(self.join_or_start(question, asking));
     }
 
-    /// Returns the answer to the question if it is under way, which `joining` is told of at once.
-    pub(super) async fn join(
+    /// Returns the answer to the question if it is under way; `joining` as for [`Flights::ask`].
+    pub(super) async fn join<D>(
         &self,
         question: &K,
-        joining: impl FnOnce(),
-    ) -> Option<Result<V, Error>> {
+        joining: impl FnOnce() -> D,
+    ) -> Option<Result<V, Error>>
+    where
+        D: Future<Output = Error>,
+    {
         let answer = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.get(question).cloned()
         }?;
-        joining();
-        Some(landed(answer).await)
+        Some(landed_unless(answer, joining()).await)
     }
 
     fn join_or_start(
@@ -120,6 +124,18 @@ async fn landed<V: Clone>(mut answer: watch::Receiver<Option<Outcome<V>>>) -> Re
     }
 }
 
+/// Returns the answer, or the error with which the waiting ends before.
+async fn landed_unless<V: Clone>(
+    answer: watch::Receiver<Option<Outcome<V>>>,
+    doubt: impl Future<Output = Error>,
+) -> Result<V, Error> {
+    tokio::select! {
+        biased;
+        outcome = landed(answer) => outcome,
+        error = doubt => Err(error),
+    }
+}
+
 /// Removes the question from the table, also when its task panics.
 struct Entry<K: Eq + Hash, V> {
     open: Arc<Mutex<Open<K, V>>>,
@@ -135,6 +151,7 @@ impl<K: Eq + Hash, V> Drop for Entry<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Future, pending, ready};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -143,6 +160,31 @@ mod tests {
 
     use super::Flights;
     use crate::mirror::error::Error;
+
+    fn patient() -> impl Future<Output = Error> {
+        pending()
+    }
+
+    #[tokio::test]
+    async fn who_joins_may_give_up_without_ending_the_question() {
+        let flights: Flights<&str, u32> = Flights::default();
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let asking = async move {
+            opened.notified().await;
+            Ok(7)
+        };
+        let first = flights.ask("tag", Box::pin(asking), || ready(Error::given_up()));
+        tokio::pin!(first);
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        let asking = Box::pin(async { Ok(8) });
+        let second = flights.ask("tag", asking, || ready(Error::given_up()));
+        assert!(second.await.outcome.is_err());
+        let third = flights.join(&"tag", || ready(Error::given_up()));
+        assert!(matches!(third.await, Some(Err(_))));
+        gate.notify_one();
+        assert!(matches!(first.await.outcome, Ok(7)));
+    }
 
     #[tokio::test]
     async fn sixty_four_who_ask_at_once_cost_one_question_and_share_its_answer() {
@@ -159,6 +201,7 @@ mod tests {
             let joins = Arc::clone(&joins);
             flights.ask("tag", Box::pin(asking), move || {
                 joins.fetch_add(1, Ordering::SeqCst);
+                patient()
             })
         }));
         tokio::pin!(all);
@@ -177,12 +220,12 @@ mod tests {
         let flights: Flights<&str, u32> = Flights::default();
         for wanted in [1, 2] {
             let answer = flights
-                .ask("tag", Box::pin(async move { Ok(wanted) }), || {})
+                .ask("tag", Box::pin(async move { Ok(wanted) }), patient)
                 .await;
             assert!(!answer.joined);
             assert!(matches!(answer.outcome, Ok(told) if told == wanted));
         }
-        assert!(flights.join(&"tag", || {}).await.is_none());
+        assert!(flights.join(&"tag", patient).await.is_none());
     }
 
     #[tokio::test]
@@ -195,11 +238,11 @@ mod tests {
                 opened.notified().await;
                 Ok(7)
             };
-            let asker = flights.ask("tag", Box::pin(asking), || {});
+            let asker = flights.ask("tag", Box::pin(asking), patient);
             tokio::pin!(asker);
             assert!(futures_util::poll!(asker.as_mut()).is_pending());
         }
-        let second = flights.ask("tag", Box::pin(async { Ok(8) }), || {});
+        let second = flights.ask("tag", Box::pin(async { Ok(8) }), patient);
         tokio::pin!(second);
         assert!(futures_util::poll!(second.as_mut()).is_pending());
         gate.notify_one();
@@ -210,10 +253,10 @@ mod tests {
     async fn a_question_that_panics_fails_and_does_not_block_the_next() {
         let flights: Flights<&str, u32> = Flights::default();
         let answer = flights
-            .ask("tag", Box::pin(async { panic!("a defect") }), || {})
+            .ask("tag", Box::pin(async { panic!("a defect") }), patient)
             .await;
         assert!(matches!(answer.outcome, Err(Error::Content(_))));
-        let answer = flights.ask("tag", Box::pin(async { Ok(1) }), || {}).await;
+        let answer = flights.ask("tag", Box::pin(async { Ok(1) }), patient).await;
         assert!(matches!(answer.outcome, Ok(1)));
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::ahead::{Ahead, Window};
 use super::error::{Error, trouble};
 use super::inflight::{Phase, Progress};
+use super::missing::Thing;
 use super::passthrough::{Passing, Passthrough};
 use super::remotes::Target;
 use super::tally::Tally;
@@ -64,14 +65,13 @@ impl Follower {
         matches!(self.progress.borrow().phase, Phase::Passing(_))
     }
 
-    /// Waits for the upstream's answer; returns the size in bytes if it told one. Who joined waits no
-    /// longer than the upstream's read timeout, whatever the leading request waits for.
+    /// Waits for the upstream's answer on behalf of `asker`; returns the size in bytes if it told one. Who joined waits
+    /// no longer than the upstream's read timeout, whatever the leading request waits for, and not for itself.
     ///
     /// # Errors
     /// What the leading request met.
-    pub async fn started(&mut self) -> Result<Option<u64>, Error> {
-        let limit = self.fetch.target.remote.settings.timeout.read;
-        let limit = (!self.leads).then_some(limit);
+    pub(super) async fn started(&mut self, asker: &Target) -> Result<Option<u64>, Error> {
+        let (leads, fetch) = (self.leads, Arc::clone(&self.fetch));
         let started = self.wait(|phase| match phase {
             // An empty answer is complete with its headers: it waits for the digest like any last byte.
             Phase::Asking | Phase::Failed(_) => None,
@@ -80,12 +80,18 @@ impl Follower {
             Phase::Passing(passing) => Some(passing.length.total),
             Phase::Whole { size, .. } => Some(Some(*size)),
         });
-        match limit {
-            None => started.await,
-            Some(limit) => match tokio::time::timeout(limit, started).await {
-                Ok(started) => started,
-                Err(_) => Err(timed_out(&self.fetch.target, limit)),
-            },
+        if leads {
+            return started.await;
+        }
+        let (thing, limit) = (
+            Thing::Blob(fetch.digest),
+            asker.remote.settings.timeout.read,
+        );
+        tokio::select! {
+            biased;
+            started = started => started,
+            looped = asker.led_back(&thing) => Err(looped),
+            () = tokio::time::sleep(limit) => Err(timed_out(asker, limit)),
         }
     }
 

@@ -51,6 +51,15 @@ pub struct ImageProgress {
     pub bytes_total: u64,
 }
 
+/// An image that is here with everything it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFetched {
+    /// Its manifests, the one that was asked for first.
+    pub manifests: Vec<Digest>,
+    /// All that is here of it.
+    pub progress: ImageProgress,
+}
+
 /// What is told how far a fetch is.
 pub type Tell<'a> = dyn Fn(ImageProgress) + Send + Sync + 'a;
 
@@ -69,7 +78,7 @@ impl Mirror {
     }
 
     /// Fetches the image `reference` of `target` with everything it needs: of an index the children for `platforms`,
-    /// all of them when none is named. `tell` hears how far it is. Returns what is here at the end.
+    /// all of them when none is named. `tell` hears how far it is.
     ///
     /// # Errors
     /// The upstream's answer or trouble, [`upstream::Error::NoSpare`] when background work has to wait, and storage
@@ -80,19 +89,23 @@ impl Mirror {
         reference: &Reference,
         platforms: &[Platform],
         tell: &Tell<'_>,
-    ) -> Result<ImageProgress, Error> {
+    ) -> Result<ImageFetched, Error> {
         let mut gathering = Gathering {
             mirror: self,
             target,
             platforms,
             manifests: HashSet::new(),
+            gathered: Vec::new(),
             known_blobs: HashSet::new(),
             blobs: Vec::new(),
             progress: ImageProgress::default(),
         };
         gathering.gather(reference, tell).await?;
         let Gathering {
-            blobs, progress, ..
+            gathered,
+            blobs,
+            progress,
+            ..
         } = gathering;
         let progress = Mutex::new(progress);
         let now = || *progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +133,10 @@ impl Mirror {
                 Ok(())
             })
             .await?;
-        Ok(now())
+        Ok(ImageFetched {
+            manifests: gathered,
+            progress: now(),
+        })
     }
 
     /// Returns the tags of `target` at its upstream that fit `pattern`.
@@ -197,7 +213,10 @@ struct Gathering<'a> {
     mirror: &'a Arc<Mirror>,
     target: &'a Target,
     platforms: &'a [Platform],
+    /// Those that are here, or will be.
     manifests: HashSet<Digest>,
+    /// Those that are here.
+    gathered: Vec<Digest>,
     known_blobs: HashSet<Digest>,
     blobs: Vec<Descriptor>,
     progress: ImageProgress,
@@ -216,6 +235,7 @@ impl Gathering<'_> {
                 protocol(self.target, format!("sent an unusable manifest: {error}"))
             })?;
             self.manifests.insert(found.digest);
+            self.gathered.push(found.digest);
             self.progress.manifests += 1;
             match manifest.kind {
                 ManifestKind::Image => {

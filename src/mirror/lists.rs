@@ -107,7 +107,7 @@ impl Mirror {
         };
         let (mirror, asked, page) = (Arc::clone(self), target.clone(), page.clone());
         let asking = async move { mirror.ask_tags(&asked, &page).await };
-        let joining = || self.metrics.joined(&target.remote.label);
+        let joining = || self.joined(target, &Thing::Tags);
         let answer = self.listing.ask(question, Box::pin(asking), joining).await;
         Ok((answer.outcome?, answer.joined))
     }
@@ -173,7 +173,8 @@ impl Mirror {
         let question = (target.repository.clone(), *subject);
         let (mirror, asked, subject) = (Arc::clone(self), target.clone(), *subject);
         let asking = async move { mirror.ask_referrers(&asked, &subject).await };
-        let joining = || self.metrics.joined(&target.remote.label);
+        let thing = Thing::Referrers(subject);
+        let joining = || self.joined(target, &thing);
         let answer = self
             .referring
             .ask(question, Box::pin(asking), joining)

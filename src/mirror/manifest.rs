@@ -184,7 +184,8 @@ impl Mirror {
         facts_only: bool,
     ) -> Result<ManifestFound, Error> {
         let mut question = Question::whole(target, reference);
-        let joining = || self.metrics.joined(&target.remote.label);
+        let thing = Thing::Manifest(reference.clone());
+        let joining = || self.joined(target, &thing);
         if facts_only {
             // A GET under way tells more than a HEAD.
             if let Some(outcome) = self.asking.join(&question, joining).await {
@@ -225,7 +226,7 @@ impl Mirror {
     }
 
     /// Returns what a HEAD told of a tag, while that is fresh.
-    fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
+    pub(super) fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
         let facts = self.noted.facts(&target.repository, tag)?;
         let rules = &target.remote.settings.freshness;
         let lifetime = lifetime(tag, &rules.tags, rules.default);

@@ -88,6 +88,9 @@ impl Mirror {
             reason: MissReason::NeverAsked,
         };
         let answer = match &known {
+            None if self.may_be_stored(target, tag, asker).await? => {
+                self.compare(errand, tag, None).await
+            }
             None => self.ask(errand, asker).await,
             Some(row) => {
                 if self.is_fresh(target, tag, row) {
@@ -96,7 +99,7 @@ impl Mirror {
                         Stored::Damaged | Stored::Absent => errand.manner = Manner::Plain,
                     }
                 }
-                self.revalidate(errand, tag, row).await
+                self.compare(errand, tag, Some(row)).await
             }
         };
         let failed = match answer {
@@ -135,40 +138,52 @@ impl Mirror {
         }
     }
 
-    /// Asks whether a stored tag still is what it was.
-    async fn revalidate(
+    /// Tells whether a tag that is not known here may point at a manifest that is, so that HEAD, which costs nothing of a
+    /// rate limit, may spare the GET: something of the repository is stored, and no HEAD told lately what is not stored.
+    async fn may_be_stored(&self, target: &Target, tag: &Tag, asker: Asker) -> Result<bool, Error> {
+        let wants_facts = asker == (Asker::Client { facts_only: true });
+        if wants_facts || self.told_lately(target, tag).is_some() {
+            return Ok(false);
+        }
+        let any = self.content.known_tags(&target.repository, None, Some(1));
+        let any = any.await?;
+        Ok(any.is_some())
+    }
+
+    /// Asks by HEAD what a tag is, and fetches only what is not stored. `row` is what the tag was.
+    async fn compare(
         &self,
         errand: Errand<'_>,
         tag: &Tag,
-        row: &ManifestRow,
+        row: Option<&ManifestRow>,
     ) -> Result<ManifestFound, Error> {
-        let target = errand.target;
+        let repository = &errand.target.repository;
         let asked_at = self.content.now();
         let Some(now_at) = self.head(errand).await?.and_then(|head| head.digest) else {
-            let reason = MissReason::Untold;
+            let reason = row.map_or(errand.reason, |_| MissReason::Untold);
             return self.fetch(Errand { reason, ..errand }).await;
         };
         let by_digest = Reference::Digest(now_at);
-        let reason;
-        if now_at == row.digest {
-            let confirmed = self
-                .content
-                .confirm_tag(&target.repository, tag, &row.digest);
-            unless_noted(confirmed.await);
-            match self.stored(row.clone()).await? {
-                Stored::Sound(found) => return Ok(revalidated(found)),
-                Stored::Damaged | Stored::Absent => reason = MissReason::Damaged,
+        let known = match row {
+            Some(row) if row.digest == now_at => {
+                let confirmed = self.content.confirm_tag(repository, tag, &now_at);
+                unless_noted(confirmed.await);
+                Some(row.clone())
             }
-        } else {
-            let repository = &target.repository;
-            let moved_to = self.content.manifest_row(repository, &by_digest).await?;
-            if let Stored::Sound(found) = self.look(moved_to).await? {
-                let moved = self.content.move_tag(repository, tag, &now_at, asked_at);
-                unless_noted(moved.await);
+            Some(_) | None => self.content.manifest_row(repository, &by_digest).await?,
+        };
+        let has_moved = row.is_none_or(|row| row.digest != now_at);
+        let reason = match self.look(known).await? {
+            Stored::Sound(found) => {
+                if has_moved {
+                    let moved = self.content.move_tag(repository, tag, &now_at, asked_at);
+                    unless_noted(moved.await);
+                }
                 return Ok(revalidated(found));
             }
-            reason = MissReason::Moved;
-        }
+            Stored::Damaged | Stored::Absent if !has_moved => MissReason::Damaged,
+            Stored::Damaged | Stored::Absent => row.map_or(errand.reason, |_| MissReason::Moved),
+        };
         // By digest: between HEAD and GET the tag may move once more. Where the digest is gone by then,
         // the tag itself is asked: only its own 404 says that there is no such tag.
         let moved = Errand {

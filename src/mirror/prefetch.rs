@@ -92,7 +92,7 @@ impl Mirror {
         let upstream = &target.remote.settings.name;
         match fetched.await {
             Ok(fetched) => {
-                tracing::debug!(upstream, repository = %target.repository, manifest = %reference, layers = fetched.layers_total, "prefetched an image");
+                tracing::debug!(upstream, repository = %target.repository, manifest = %reference, layers = fetched.progress.layers_total, "prefetched an image");
                 self.prefetching.whole.insert(entry.image.clone(), ());
             }
             Err(Error::Upstream(failed)) if matches!(failed.error, upstream::Error::NoSpare) => {

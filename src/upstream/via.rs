@@ -78,6 +78,11 @@ impl Via {
         }
     }
 
+    /// Returns whether no other mirror or proxy is known to have passed the request on.
+    pub fn begins_here(&self) -> bool {
+        self.chain.is_empty() && !self.endless
+    }
+
     /// Returns whether the request was here before, or has come so far that it goes in circles.
     pub fn names(&self, instance: &InstanceId) -> bool {
         let mut stations = self.chain.split(", ");
@@ -122,7 +127,8 @@ mod tests {
             assert!(via(&["1.0 fred", &text]).names(&own), "{text}");
             assert!(!via(&[&text]).names(&other), "{text}");
         }
-        assert!(!Via::none().names(&own));
+        assert!(!Via::none().names(&own) && Via::none().begins_here());
+        assert!(!via(&["1.1 a"]).begins_here() && via(&[""]).begins_here());
         assert!(!via(&[&format!("1.1 x{own}")]).names(&own));
     }
 
