@@ -36,6 +36,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
+    /// Takes the spare answer, also to give its connection back before another one is asked for.
     fn take_spare(&self) -> Option<BlobBody> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         spare.take()
@@ -70,14 +71,12 @@ impl Passthrough {
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let wanted = wanted(target, digest, None);
-        let spare = if sent == 0 {
-            passing.take_spare()
-        } else {
-            None
-        };
-        let body = match spare {
-            Some(body) => body,
-            None => ask(&wanted, sent).await?,
+        let body = match passing.take_spare() {
+            Some(body) if sent == 0 => body,
+            unusable => {
+                drop(unusable);
+                ask(&wanted, sent).await?
+            }
         };
         metrics.passed_through(&target.remote.label);
         let algorithm = digest.algorithm();
@@ -103,10 +102,12 @@ impl Passthrough {
     pub(super) async fn part(
         target: &Target,
         digest: &Digest,
+        passing: &Passing,
         range: Range<u64>,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let wanted = wanted(target, digest, Some(range.end));
+        drop(passing.take_spare());
         let body = ask(&wanted, range.start).await?;
         metrics.passed_through(&target.remote.label);
         let length = Length {
