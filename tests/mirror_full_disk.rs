@@ -370,3 +370,17 @@ async fn a_range_needs_no_more_than_one_connection_when_nothing_is_kept() {
         assert!(whole.body == blob.bytes);
     }
 }
+
+#[tokio::test]
+async fn a_blob_that_the_upstream_loses_before_a_part_of_it_comes_is_an_unknown_blob() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let (_, path) = world.hold(Algorithm::Sha256, "lost", 3 * MIB);
+    world.served.fill();
+    world.upstream.next(Kind::BlobGet, Fault::IgnoreRange);
+    world.upstream.next(Kind::BlobGet, Fault::status(404));
+    let call = world.served.client().get(&path);
+    let lost = call.header("range", "bytes=2000000-2000099").await;
+    lost.expect_error(404, "BLOB_UNKNOWN");
+}
