@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci::Digest;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Error, protocol, trouble};
 use super::remotes::Target;
@@ -122,6 +123,8 @@ impl Wanted {
 pub(super) struct Download {
     wanted: Wanted,
     length: Length,
+    /// When all of it has to be here, however often it is asked for again.
+    deadline: Option<Instant>,
     body: Option<Body>,
     /// The offset of the next byte that is given out.
     at: u64,
@@ -150,6 +153,7 @@ impl Download {
         let mut download = Self {
             wanted,
             length,
+            deadline: body.deadline(),
             body: None,
             at,
             brought: 0,
@@ -170,7 +174,7 @@ impl Download {
                 return Ok(None);
             }
             let cause = match &mut self.body {
-                Some(body) => match body.next().await {
+                Some(body) => match within(self.deadline, body.next()).await {
                     Ok(Some(mut bytes)) => {
                         // An endless body fills no disk; the digest tells whether it lied.
                         bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -178,8 +182,10 @@ impl Download {
                         self.brought += bytes.len() as u64;
                         return Ok(Some(bytes));
                     }
-                    Ok(None) if self.length.total.is_none() => return Ok(None),
-                    Ok(None) => format!("sent {} of {:?} bytes", self.at, self.length.total),
+                    Ok(None) => match self.length.total {
+                        None => return Ok(None),
+                        Some(total) => format!("sent {} of {total} bytes", self.at),
+                    },
                     Err(error) => error.to_string(),
                 },
                 None => "no answer".to_owned(),
@@ -204,13 +210,16 @@ impl Download {
         };
         self.brought = 0;
         let target = &self.wanted.target;
+        if self.deadline.is_some_and(|end| end <= Instant::now()) {
+            return Err(trouble(target, too_late()));
+        }
         if self.fruitless >= FRUITLESS_ATTEMPTS {
             let error = upstream::Error::Unavailable { reason: cause };
             return Err(trouble(target, error));
         }
         tracing::debug!(upstream = %target.remote.settings.name, digest = %self.wanted.digest, at = self.at, cause, "resuming a broken body");
         tokio::time::sleep(FIRST_WAIT * 2_u32.pow(self.fruitless)).await;
-        match self.wanted.ask_again(self.at).await {
+        match within(self.deadline, self.wanted.ask_again(self.at)).await {
             Ok(again) => self.accept(again),
             Err(error) if self.wanted.tries_again(&error) => Ok(()),
             Err(error) => Err(trouble(target, error)),
@@ -258,6 +267,25 @@ impl Body {
                 return Ok(Some(rest));
             }
         }
+    }
+}
+
+/// Returns what `work` comes to, or that it came to nothing before `deadline`.
+async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, upstream::Error>>,
+) -> Result<T, upstream::Error> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(too_late())),
+    }
+}
+
+fn too_late() -> upstream::Error {
+    upstream::Error::TimedOut {
+        reason: "no whole answer in time".to_owned(),
     }
 }
 
