@@ -171,7 +171,8 @@ impl Mirror {
         if !self.content.has_bytes(digest).await? {
             return Ok(MirroredBlob::Absent);
         }
-        match self.head_blob(target, digest).await {
+        let asked = self.head_blob(target, digest).await;
+        match asked.and_then(|answer| answer.outcome) {
             Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
             Err(error) if error.is_not_found() => Err(error),
             // Some answer HEAD of what they send on GET with an error: the GET tells as well.
