@@ -107,7 +107,7 @@ impl Content {
             if ages {
                 last_ages = now;
             }
-            if ages || looks >= SUM_EVERY || self.is_crowded() {
+            if ages || looks >= SUM_EVERY || self.is_crowded().await {
                 looks = 0;
                 match self.evict(EvictRequest::Due).await {
                     // What is left is pinned or in use: looking again at once would only read all rows again.

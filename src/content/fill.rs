@@ -183,10 +183,10 @@ impl Content {
             Err(error) => Err(error),
         };
         match &outcome {
-            Ok(Filled::Stored { .. }) => self.notice_growth(),
+            Ok(Filled::Stored { .. }) => self.notice_growth().await,
             Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
                 self.forget_fill(&fill.id).await;
-                self.rooms.wanted.notify_one();
+                self.ask_for_room();
             }
             Err(_) => self.forget_fill(&fill.id).await,
         }
@@ -226,7 +226,7 @@ impl Content {
     pub async fn abandon_fill(&self, fill: Fill) {
         self.forget_fill(&fill.id).await;
         // It may be that the disk is full; then this asks for room.
-        self.has_room_for(None);
+        self.ask_for_room();
     }
 
     async fn forget_fill(&self, id: &UploadId) {

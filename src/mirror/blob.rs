@@ -17,7 +17,9 @@ use super::missing::Thing;
 use super::passthrough::{NoRoom, Passing};
 use super::remotes::{Mirror, Target};
 use super::tally::{Saved, Tally};
-use crate::content::{self, Content, Fill, Filled, GrowingFile, MirroredBlob, Room, StoredBlob};
+use crate::content::{
+    self, Content, Fill, Filled, GrowingFile, MirroredBlob, ROOM_PATIENCE, Room, StoredBlob,
+};
 use crate::telemetry::Kind;
 use crate::upstream::BlobBody;
 
@@ -254,13 +256,15 @@ impl Filling {
         if self.no_room.is_recent() {
             return None;
         }
-        self.content.take_room(bytes).await
+        // Who joined waits no longer than the read timeout, and a part of that is for the upstream.
+        let patience = ROOM_PATIENCE.min(self.target.remote.settings.timeout.read / 4);
+        self.content.take_room(bytes, patience).await
     }
 
     /// Remembers for a moment that the disk is full, and has room made.
     fn meet_full_disk(&self) {
         self.no_room.met(&self.target.remote.label);
-        self.content.has_room_for(None);
+        self.content.ask_for_room();
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.
