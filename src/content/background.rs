@@ -16,8 +16,8 @@ const WRITE_PULLS_WITHIN: Duration = Duration::from_secs(1);
 /// How often the bound is looked at without being asked.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// The pause after an eviction that could not free enough.
-const FUTILE_PAUSE: Duration = Duration::from_secs(5);
+/// The pause of this task, which looks for everything that is due, after an eviction that could not free enough or failed.
+const KEEPER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything is summed again after so many looks: the running number only counts what this process did.
 const SUM_EVERY: u32 = 60;
@@ -111,11 +111,11 @@ impl Content {
                 looks = 0;
                 match self.evict(EvictRequest::Due).await {
                     // What is left is pinned or in use: looking again at once would only read all rows again.
-                    Ok(report) if report.left_over_bound => tokio::time::sleep(FUTILE_PAUSE).await,
+                    Ok(report) if report.left_over_bound => tokio::time::sleep(KEEPER_PAUSE).await,
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(%error, "could not evict mirrored content");
-                        tokio::time::sleep(FUTILE_PAUSE).await;
+                        tokio::time::sleep(KEEPER_PAUSE).await;
                     }
                 }
             }

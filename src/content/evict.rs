@@ -18,7 +18,7 @@ use oci::Digest;
 const BATCH_ROWS: usize = 200;
 
 /// After an eviction that could not free enough, fills do not ask for another one for so long: each would read all rows.
-const FUTILE_PAUSE: Duration = Duration::from_secs(1);
+const FILLS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why mirrored content is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Content {
         request: EvictRequest,
     ) -> Result<EvictReport, Error> {
         let by_a_fill = matches!(request, EvictRequest::RoomFor { .. });
-        let futile = last.futile.is_some_and(|at| at.elapsed() < FUTILE_PAUSE);
+        let futile = last.futile.is_some_and(|at| at.elapsed() < FILLS_PAUSE);
         if by_a_fill && futile {
             return Ok(EvictReport {
                 left_over_bound: true,

@@ -8,20 +8,21 @@ use oci::Digest;
 
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
-use super::download::{Download, Length, Patience, Wanted};
+use super::download::{Download, Length, Wanted};
 use super::error::{Error, protocol, trouble};
 use super::flights::Flights;
 use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
 use super::missing::Thing;
-use super::passthrough::{NoRoom, Passing};
+use super::no_room::NoRoom;
+use super::passthrough::Passing;
 use super::remotes::{Mirror, Target};
 use super::tally::{Saved, Tally};
 use crate::content::{
     self, Content, Fill, Filled, GrowingFile, MirroredBlob, ROOM_PATIENCE, Room, StoredBlob,
 };
 use crate::telemetry::Kind;
-use crate::upstream::BlobBody;
+use crate::upstream::{BlobBody, Patience};
 
 /// Where a mirrored blob was found.
 pub enum BlobFound {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{Error, protocol, trouble};
 use super::remotes::Target;
 use crate::content::ByteStream;
-use crate::upstream::{self, Asking, BlobBody};
+use crate::upstream::{self, BlobBody, Manner, Patience};
 
 /// Attempts that may bring nothing before a broken body is given up.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -63,15 +63,6 @@ impl Length {
     }
 }
 
-/// Whether a download waits for one of the upstream's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// It does: what it brings is kept for everybody.
-    Waits,
-    /// It is refused when there is none: each client has a download of its own.
-    AtOnce,
-}
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -91,22 +82,22 @@ impl Wanted {
     /// # Errors
     /// The upstream's answer.
     pub(super) async fn ask(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(self.target.ask(), from).await
+        self.send(Manner::Plain, from).await
     }
 
     /// Asks again in the middle of a body.
     async fn ask_again(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(self.target.ask().insistently(), from).await
+        self.send(Manner::Insistently, from).await
     }
 
-    async fn send(&self, asking: Asking<'_>, from: u64) -> Result<BlobBody, upstream::Error> {
-        let (path, digest) = (&self.target.path, &self.digest);
-        match (self.patience, self.end) {
-            (Patience::Waits, None) => asking.get_blob(path, digest, from).await,
-            (Patience::Waits, Some(end)) => asking.get_blob_part(path, digest, from..end).await,
-            (Patience::AtOnce, None) => asking.get_blob_at_once(path, digest, from).await,
-            (Patience::AtOnce, Some(end)) => {
-                asking.get_blob_part_at_once(path, digest, from..end).await
+    async fn send(&self, manner: Manner, from: u64) -> Result<BlobBody, upstream::Error> {
+        let asking = self.target.ask().in_manner(manner);
+        let (path, digest, patience) = (&self.target.path, &self.digest, self.patience);
+        match self.end {
+            None => asking.get_blob(path, digest, from, patience).await,
+            Some(end) => {
+                let part = from..end;
+                asking.get_blob_part(path, digest, part, patience).await
             }
         }
     }

@@ -15,6 +15,7 @@ mod lists;
 mod manifest;
 mod manifest_fetch;
 mod missing;
+mod no_room;
 mod noted_tags;
 mod passthrough;
 mod prefetch;
