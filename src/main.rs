@@ -15,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads for files and the database. More would not make a disk faster, and what each allocates it keeps.
+const BLOCKING_THREADS: usize = 64;
+
 fn main() -> ExitCode {
     let mut streams = Streams {
         stdout: &mut io::stdout(),
@@ -38,6 +41,7 @@ fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()?
         .block_on(serve_until_told_to_stop(loaded))
 }

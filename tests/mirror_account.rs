@@ -198,7 +198,7 @@ async fn every_request_for_a_blob_is_counted_once_with_the_bytes_it_saved() {
     client.head(&path).await.expect_status(200);
     let known = client.get(&path).header("if-none-match", "*").await;
     known.expect_status(304);
-    assert_eq!(requests(&server, "blob", "hit").await, 3);
+    assert_eq!(requests(&server, "blob", "hit").await, 4);
     assert_eq!(bytes_saved(&server).await, 4 * SIZE + 10);
 
     let absent = digest_of(Algorithm::Sha256, b"absent");
@@ -207,6 +207,43 @@ async fn every_request_for_a_blob_is_counted_once_with_the_bytes_it_saved() {
     assert_eq!(requests(&server, "blob", "error").await, 1);
     assert_eq!(requests(&server, "blob", "miss").await, 4);
     assert_eq!(fetched(&server).await, SIZE);
+}
+
+#[tokio::test]
+async fn a_question_whether_a_blob_exists_is_a_request_like_any_other() {
+    let (upstream, server) = mirrored(json!({})).await;
+    let client = server.client();
+    let layer = Recipe::image("counted").build().blobs[0].digest.clone();
+    let layer = format!("{BASE}/blobs/{layer}");
+    let absent = digest_of(Algorithm::Sha256, b"absent");
+    client.head(&layer).await.expect_status(200);
+    client.get(&layer).await.expect_status(200);
+    client.head(&layer).await.expect_status(200);
+    let absent = client.head(&format!("{BASE}/blobs/{absent}")).await;
+    absent.expect_status(404);
+    for (result, wanted) in [("miss", 2), ("hit", 1), ("error", 1)] {
+        let counted = requests(&server, "blob", result).await;
+        assert_eq!(counted, wanted, "{result}");
+    }
+    assert_eq!(bytes_saved(&server).await, 0, "a HEAD sends none");
+
+    let other = Blob::new(Algorithm::Sha256, OCI_LAYER, noise("asked", 300_000));
+    let content = Content {
+        blobs: vec![other.clone()],
+        manifests: Vec::new(),
+    };
+    upstream.hold("team/app", &content, &[]);
+    let path = format!("{BASE}/blobs/{}", other.digest);
+    let gate = Gate::closed();
+    upstream.next(Kind::BlobGet, Fault::StallAt(100_000, gate.clone()));
+    let leading = client.get(&path).begin().await;
+    gate.reached().await;
+    client.head(&path).await.expect_status(200);
+    assert_eq!(joins(&server).await, 1);
+    assert_eq!(upstream.count(Kind::BlobHead), 2, "it was being fetched");
+    gate.open();
+    assert_eq!(leading.count_rest().await, 300_000);
+    assert_eq!(requests(&server, "blob", "miss").await, 4);
 }
 
 #[tokio::test]

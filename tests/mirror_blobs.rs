@@ -388,3 +388,27 @@ async fn a_whole_image_comes_through_and_stays_when_the_upstream_goes() {
         upstream.come_back().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_not_here_within_the_total_timeout_is_given_up_and_not_asked_for_again() {
+    let upstream = FakeUpstream::start().await;
+    let layer = Blob::new(Algorithm::Sha256, OCI_LAYER, noise("slow", 300_000));
+    let content = Content {
+        blobs: vec![layer.clone()],
+        manifests: Vec::new(),
+    };
+    upstream.hold("team/app", &content, &[]);
+    let mirror = json!({"name": UPSTREAM, "endpoints": [upstream.url()],
+        "timeout": {"total": "300ms"}});
+    let server = TestServer::builder().mirror(mirror).start().await;
+    let gate = Gate::closed();
+    // Each answer brings enough to be worth another.
+    upstream.always(Kind::BlobGet, Fault::StallAt(100_000, gate));
+    let path = format!("/v2/{UPSTREAM}/team/app/blobs/{}", layer.digest);
+    let arriving = server.client().get(&path).begin().await;
+    assert_eq!(arriving.status, 200);
+    let rest = arriving.rest().await.map_err(|some| some.len());
+    let got = rest.map(|all| all.len()).expect_err("it takes too long");
+    assert!(got < 200_000, "{got} bytes");
+    assert_eq!(upstream.count(Kind::BlobGet), 1);
+}

@@ -317,7 +317,7 @@ async fn a_purge_takes_what_fits_with_its_children_and_keeps_what_has_another_ta
     let report = server.purge(&format!("{UPSTREAM}/team/app:*")).await;
     assert_eq!(report.manifests, 1);
     assert!(server.stored_blobs().is_empty());
-    assert_eq!(server.cache_bytes(), 0);
+    assert_eq!(server.cache_bytes().await, 0);
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn the_bound_holds_while_eight_clients_pull_three_times_what_fits() {
                 let number = (turn * (2 * client + 1) + client) % 30;
                 pull(server, &format!("v{number}"), &images[number]).await;
                 server.clock().advance(Duration::from_millis(1));
-                let held = server.cache_bytes();
+                let held = server.cache_bytes().await;
                 assert!(held <= most, "{held} of {most}");
             }
         }
@@ -398,7 +398,7 @@ async fn the_bound_holds_while_eight_clients_pull_three_times_what_fits() {
     let mirrored = stored.values().sum::<u64>() - locals - local.top().bytes.len() as u64;
     assert!(mirrored <= most, "{mirrored} of {most}");
     assert_eq!(
-        server.cache_bytes(),
+        server.cache_bytes().await,
         mirrored,
         "it counts what the disk has"
     );

@@ -351,3 +351,36 @@ async fn readers_past_the_limit_are_broken_off_when_the_disk_fills_up_in_the_mid
         assert!(outcome.is_ok_and(|bytes| bytes == blob.bytes));
     }
 }
+
+#[tokio::test]
+async fn a_range_needs_no_more_than_one_connection_when_nothing_is_kept() {
+    for limits in ["{connections: 1}", "{connections: 2}"] {
+        let Some(world) = World::with(limits).await else {
+            return;
+        };
+        let (blob, path) = world.hold(Algorithm::Sha256, "one connection", 3 * MIB);
+        world.served.fill();
+        for _ in 0..2 {
+            let call = world.served.client().get(&path);
+            let part = call.header("range", "bytes=2000000-2000099").await;
+            let part = part.expect_status(206);
+            assert_eq!(part.body, blob.bytes.slice(2_000_000..2_000_100));
+        }
+        let whole = world.served.client().get(&path).await.expect_status(200);
+        assert!(whole.body == blob.bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_the_upstream_loses_before_a_part_of_it_comes_is_an_unknown_blob() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let (_, path) = world.hold(Algorithm::Sha256, "lost", 3 * MIB);
+    world.served.fill();
+    world.upstream.next(Kind::BlobGet, Fault::IgnoreRange);
+    world.upstream.next(Kind::BlobGet, Fault::status(404));
+    let call = world.served.client().get(&path);
+    let lost = call.header("range", "bytes=2000000-2000099").await;
+    lost.expect_error(404, "BLOB_UNKNOWN");
+}

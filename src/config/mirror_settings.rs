@@ -62,7 +62,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two reads (`timeout.read`; default 30 s).
     pub read: Duration,
-    /// For a whole answer, body included (`timeout.total`; default 0: no limit).
+    /// For a whole answer, body included, however often a blob is asked for again in the middle (`timeout.total`; default 0:
+    /// no limit).
     pub total: Option<Duration>,
 }
 

@@ -13,14 +13,17 @@ use super::store::Content;
 /// How long a pull may wait to be written.
 const WRITE_PULLS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often the bound is looked at without being asked.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the bound is looked at without being asked: pushes fill the disk too, and their clients try again soon.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The pause after an eviction that could not free enough.
-const FUTILE_PAUSE: Duration = Duration::from_secs(5);
+/// How often content is looked through for what is too old, at most and at least.
+const AGES_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+
+/// The pause of this task, which looks for everything that is due, after an eviction that could not free enough or failed.
+const KEEPER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Everything is summed again after so many looks: the running number only counts what this process did.
-const SUM_EVERY: u32 = 60;
+const SUM_EVERY: u32 = 720;
 
 /// What runs beside the requests, until it is stopped.
 pub struct Background {
@@ -107,15 +110,15 @@ impl Content {
             if ages {
                 last_ages = now;
             }
-            if ages || looks >= SUM_EVERY || self.is_crowded() {
+            if ages || looks >= SUM_EVERY || self.is_crowded().await {
                 looks = 0;
                 match self.evict(EvictRequest::Due).await {
                     // What is left is pinned or in use: looking again at once would only read all rows again.
-                    Ok(report) if report.left_over_bound => tokio::time::sleep(FUTILE_PAUSE).await,
+                    Ok(report) if report.left_over_bound => tokio::time::sleep(KEEPER_PAUSE).await,
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(%error, "could not evict mirrored content");
-                        tokio::time::sleep(FUTILE_PAUSE).await;
+                        tokio::time::sleep(KEEPER_PAUSE).await;
                     }
                 }
             }
@@ -134,7 +137,7 @@ impl Content {
             .chain(self.settings.cache.maxage)
             .filter(|most| !most.is_zero())
             .min()?;
-        let every = (shortest / 20).clamp(LOOK_EVERY, LOOK_EVERY * 60);
+        let every = (shortest / 20).clamp(AGES_EVERY.0, AGES_EVERY.1);
         Some(i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,13 +15,30 @@ pub(super) const CHUNK: usize = 256 << 10;
 /// Idle buffers kept: 16 MiB.
 const KEPT: usize = 64;
 
-/// Buffers of [`CHUNK`] bytes.
+/// Buffers on their way to clients, from which on further ones are small: 32 MiB.
+const MANY: usize = 128;
+
+/// The small ones: a thousand clients that take nothing hold as much as those before them.
+const SMALL: usize = 32 << 10;
+
+/// Buffers of [`CHUNK`] bytes, and smaller ones when there are many readers.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     idle: Mutex<Vec<Vec<u8>>>,
+    lent: AtomicUsize,
 }
 
 impl Buffers {
+    /// Returns how many of the `remaining` bytes are read next.
+    pub(super) fn next_chunk(&self, remaining: u64) -> usize {
+        let chunk = if self.lent.load(Ordering::Relaxed) < MANY {
+            CHUNK
+        } else {
+            SMALL
+        };
+        usize::try_from(remaining).map_or(chunk, |remaining| remaining.min(chunk))
+    }
+
     /// Reads `length` bytes (at most [`CHUNK`] are worth a buffer that goes round) at `offset`. Blocks.
     ///
     /// # Errors
@@ -31,6 +49,7 @@ impl Buffers {
         offset: u64,
         length: usize,
     ) -> io::Result<Bytes> {
+        self.lent.fetch_add(1, Ordering::Relaxed);
         let mut lent = Lent {
             buffer: self.take(length),
             home: Arc::clone(self),
@@ -58,6 +77,7 @@ impl Buffers {
     }
 
     fn put_back(&self, mut buffer: Vec<u8>) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
         if buffer.capacity() != CHUNK {
             return;
         }
@@ -92,7 +112,7 @@ mod tests {
     use std::io::Write;
     use std::sync::Arc;
 
-    use super::{Buffers, CHUNK, KEPT};
+    use super::{Buffers, CHUNK, KEPT, MANY, SMALL};
 
     fn file(size: usize) -> std::fs::File {
         let mut file = tempfile::tempfile().expect("a temporary file");
@@ -122,6 +142,22 @@ mod tests {
             .collect();
         drop(lent);
         assert_eq!(buffers.idle.lock().expect("not poisoned").len(), KEPT);
+    }
+
+    #[test]
+    fn many_readers_get_small_buffers_until_some_are_done() {
+        let (buffers, file) = (Arc::new(Buffers::default()), file(CHUNK));
+        assert_eq!(buffers.next_chunk(10), 10);
+        let mut lent: Vec<_> = (0..MANY)
+            .map(|_| {
+                let length = buffers.next_chunk(CHUNK as u64);
+                assert_eq!(length, CHUNK);
+                buffers.read(&file, 0, length).expect("read")
+            })
+            .collect();
+        assert_eq!(buffers.next_chunk(CHUNK as u64), SMALL);
+        lent.pop();
+        assert_eq!(buffers.next_chunk(CHUNK as u64), CHUNK);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Content {
         self.rooms.settle(mirrored);
         let uploads = self.metadata.open_uploads().await?.len();
         self.metrics.store_size(all, uploads as u64);
-        self.tell_cache_size();
+        self.tell_cache_size().await;
         if let Some(cached) = cached {
             self.mark_busy(cached, now);
         }
@@ -106,8 +106,8 @@ impl Content {
     }
 
     /// Tells the metrics how large the cache is.
-    pub(super) fn tell_cache_size(&self) {
-        let size = self.cache_size();
+    pub(super) async fn tell_cache_size(&self) {
+        let size = self.cache_size().await;
         self.metrics
             .cache_size(size.bytes, size.max_bytes.unwrap_or(0));
     }

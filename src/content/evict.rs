@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use metadata::{Evict, EvictUnit, Evicted};
 
 use super::cached::Cached;
+use super::disk::Disk;
 use super::error::Error;
 use super::in_use::Claim;
 use super::store::Content;
@@ -17,7 +18,7 @@ use oci::Digest;
 const BATCH_ROWS: usize = 200;
 
 /// After an eviction that could not free enough, fills do not ask for another one for so long: each would read all rows.
-const FUTILE_PAUSE: Duration = Duration::from_secs(1);
+const FILLS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why mirrored content is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,22 +74,31 @@ impl Content {
     /// Storage errors; what was freed before stays freed.
     pub async fn evict(&self, request: EvictRequest) -> Result<EvictReport, Error> {
         let mut last = self.evicting.lock().await;
+        self.evict_alone(&mut last, request).await
+    }
+
+    /// As [`Content::evict`], for who holds `last`.
+    pub(super) async fn evict_alone(
+        &self,
+        last: &mut LastEviction,
+        request: EvictRequest,
+    ) -> Result<EvictReport, Error> {
         let by_a_fill = matches!(request, EvictRequest::RoomFor { .. });
-        let futile = last.futile.is_some_and(|at| at.elapsed() < FUTILE_PAUSE);
+        let futile = last.futile.is_some_and(|at| at.elapsed() < FILLS_PAUSE);
         if by_a_fill && futile {
             return Ok(EvictReport {
                 left_over_bound: true,
                 ..EvictReport::default()
             });
         }
-        if by_a_fill && self.excess(request) == 0 {
+        if by_a_fill && self.excess(request).await == 0 {
             return Ok(EvictReport::default());
         }
         self.write_pulls_or_warn().await;
         let mut cached = self.gather_cached().await?;
         let wanted = Wanted {
             now: self.metadata.now(),
-            bytes: self.excess(request),
+            bytes: self.excess(request).await,
         };
         let pins = self.settings.cache.pin.clone();
         let (cached, choices) = tokio::task::spawn_blocking(move || {
@@ -98,7 +108,7 @@ impl Content {
         })
         .await?;
         let (mut report, _) = self.take_away(&cached, choices).await?;
-        report.left_over_bound = self.excess(request) > 0;
+        report.left_over_bound = self.excess(request).await > 0;
         last.futile = report.left_over_bound.then(Instant::now);
         if report.blobs > 0 || report.left_over_bound {
             let EvictReport {
@@ -193,12 +203,16 @@ impl Content {
         report.bytes += reclaimed.bytes;
         self.rooms.subtract(reclaimed.bytes);
         self.metrics.evicted(manifests, reclaimed.bytes);
-        self.tell_cache_size();
+        self.tell_cache_size().await;
         Ok(gone)
     }
 
     /// Returns how many bytes of mirrored content have to go.
-    fn excess(&self, request: EvictRequest) -> u64 {
+    async fn excess(&self, request: EvictRequest) -> u64 {
+        self.excess_on(self.disk.now().await, request)
+    }
+
+    fn excess_on(&self, disk: Option<Disk>, request: EvictRequest) -> u64 {
         let held = self.rooms.held();
         let cache = &self.settings.cache;
         let share = |most: u64, percent: u8| most / 100 * u64::from(percent);
@@ -208,7 +222,7 @@ impl Content {
             EvictRequest::Due => 0,
             EvictRequest::RoomFor { bytes } => bytes,
         };
-        let over_bound = self.most().map_or(0, |most| {
+        let over_bound = self.most_on(disk).map_or(0, |most| {
             let low = share(most, cache.lowwatermark);
             // What is under way has its room already; what is coming must fit beside that.
             let room = match request {
@@ -223,7 +237,7 @@ impl Content {
                 0
             }
         });
-        let under_free = super::room::disk(&self.settings.root).map_or(0, |disk| {
+        let under_free = disk.map_or(0, |disk| {
             let minfree = cache.minfree.on(disk.size);
             let free = disk.free.saturating_sub(missing).saturating_sub(coming);
             if free >= minfree {
@@ -245,15 +259,16 @@ impl Content {
     }
 
     /// Tells whether the high watermark is passed or the disk is too full.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.excess(EvictRequest::Due) > 0
+    pub(super) async fn is_crowded(&self) -> bool {
+        self.excess(EvictRequest::Due).await > 0
     }
 
     /// Has evicting begin when the last commit passed the high watermark.
-    pub(super) fn notice_growth(&self) {
-        self.tell_cache_size();
-        if self.is_crowded() {
-            self.rooms.wanted.notify_one();
+    pub(super) async fn notice_growth(&self) {
+        self.tell_cache_size().await;
+        let disk = self.disk.lately().await;
+        if self.excess_on(disk, EvictRequest::Due) > 0 {
+            self.ask_for_room();
         }
     }
 

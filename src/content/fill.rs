@@ -9,7 +9,7 @@ use bytes::Bytes;
 use metadata::{RepositoryKind, UploadPurpose};
 use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
 
-use super::buffers::{Buffers, CHUNK};
+use super::buffers::Buffers;
 use super::error::Error;
 use super::in_use::Hold;
 use super::ingest::{Checkpoint, Ingest};
@@ -52,7 +52,7 @@ impl GrowingFile {
     /// I/O errors, and `UnexpectedEof` when they have not.
     pub async fn read_at(&self, offset: u64, end: u64) -> std::io::Result<Bytes> {
         let (file, buffers) = (Arc::clone(&self.file), Arc::clone(&self.buffers));
-        let length = usize::try_from(end - offset).map_or(CHUNK, |length| length.min(CHUNK));
+        let length = buffers.next_chunk(end - offset);
         tokio::task::spawn_blocking(move || buffers.read(&file, offset, length))
             .await
             .map_err(std::io::Error::other)?
@@ -69,7 +69,7 @@ impl GrowingFile {
             let mut hasher = Hasher::new(algorithm);
             while hasher.hashed() < end {
                 let left = end - hasher.hashed();
-                let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+                let length = buffers.next_chunk(left);
                 let bytes = buffers.read(&file, hasher.hashed(), length)?;
                 hasher.update(&bytes);
             }
@@ -183,10 +183,10 @@ impl Content {
             Err(error) => Err(error),
         };
         match &outcome {
-            Ok(Filled::Stored { .. }) => self.notice_growth(),
+            Ok(Filled::Stored { .. }) => self.notice_growth().await,
             Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
                 self.forget_fill(&fill.id).await;
-                self.rooms.wanted.notify_one();
+                self.ask_for_room();
             }
             Err(_) => self.forget_fill(&fill.id).await,
         }
@@ -226,7 +226,7 @@ impl Content {
     pub async fn abandon_fill(&self, fill: Fill) {
         self.forget_fill(&fill.id).await;
         // It may be that the disk is full; then this asks for room.
-        self.has_room_for(None);
+        self.ask_for_room();
     }
 
     async fn forget_fill(&self, id: &UploadId) {

@@ -11,6 +11,7 @@ use oci::{Digest, Manifest, RepositoryName, Tag, UploadId};
 use super::error::Error;
 use super::mirrored::BY;
 use super::publish::Placed;
+use super::room::ROOM_PATIENCE;
 use super::store::{Content, address};
 use super::uploads::fresh_id;
 
@@ -55,7 +56,7 @@ impl Content {
     /// # Errors
     /// [`Error::MissingReferences`], [`Error::ReferenceSize`], [`Error::KindConflict`] and storage
     /// errors, [`Error::StorageFull`] also where `cache.maxsize` has no room for a mirrored one; after any of them neither rows nor tags have changed.
-    pub async fn put_manifest(&self, new: NewManifest<'_>) -> Result<(), Error> {
+    pub async fn put_manifest(self: &Arc<Self>, new: NewManifest<'_>) -> Result<(), Error> {
         let size = new.bytes.len() as u64;
         let (kind, origin, upstream, by, check) = match new.source {
             ManifestSource::Push { by, checked } => {
@@ -77,9 +78,9 @@ impl Content {
         let _hold = self.in_use.hold(&new.digest).await;
         let mirrored = matches!(kind, RepositoryKind::Mirror { .. });
         let room = if mirrored {
-            let room = self.take_room(Some(size)).await;
+            let room = self.take_room(Some(size), ROOM_PATIENCE).await;
             // It is small: where only the disk is short of free room, what was pulled is still known by it.
-            if room.is_none() && !self.is_within_bound(size) {
+            if room.is_none() && !self.is_within_bound(size).await {
                 return Err(Error::StorageFull);
             }
             room
@@ -117,7 +118,7 @@ impl Content {
             PushOutcome::Stored => {
                 if let Some(counted) = counted {
                     counted.committed();
-                    self.notice_growth();
+                    self.notice_growth().await;
                 }
                 self.manifests.insert(new.digest, new.bytes);
                 Ok(())

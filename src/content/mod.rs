@@ -6,6 +6,7 @@ mod background;
 mod buffers;
 mod cached;
 mod delete;
+mod disk;
 mod error;
 mod evict;
 mod fill;
@@ -25,6 +26,8 @@ mod reserve;
 mod room;
 mod state_directory;
 mod store;
+#[cfg(test)]
+mod testing;
 mod turns;
 mod uploads;
 
@@ -39,7 +42,7 @@ pub use open::{ByteStream, StoredBlob};
 pub use pulls::PullFact;
 pub use referrers::fallback_tag;
 pub use reserve::Reserve;
-pub use room::{CacheSize, Room};
+pub use room::{CacheSize, ROOM_PATIENCE, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
 pub use turns::Turns;

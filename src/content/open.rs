@@ -14,7 +14,7 @@ use metadata::Place;
 use oci::{Digest, RepositoryName};
 use tokio::task::JoinHandle;
 
-use super::buffers::{Buffers, CHUNK};
+use super::buffers::Buffers;
 use super::error::Error;
 use super::fill::GrowingFile;
 use super::in_use::Hold;
@@ -159,7 +159,7 @@ impl Reading {
         if remaining == 0 {
             return None;
         }
-        let length = usize::try_from(remaining).map_or(CHUNK, |remaining| remaining.min(CHUNK));
+        let length = self.buffers.next_chunk(remaining);
         let (file, offset) = (Arc::clone(&self.file), self.next);
         let buffers = Arc::clone(&self.buffers);
         self.next += length as u64;
@@ -175,7 +175,8 @@ mod tests {
 
     use futures_util::TryStreamExt;
 
-    use super::{Arc, Buffers, ByteStream, CHUNK, Range, Reading};
+    use super::super::buffers::CHUNK;
+    use super::{Arc, Buffers, ByteStream, Range, Reading};
 
     fn stream(file: Arc<std::fs::File>, buffers: Arc<Buffers>, range: Range<u64>) -> ByteStream {
         super::stream(Reading {

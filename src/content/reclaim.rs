@@ -68,22 +68,19 @@ impl Content {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
     use std::ops::ControlFlow;
     use std::path::Path;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use blobstore::filesystem::Filesystem;
     use blobstore::{BlobAddress, BlobStore};
     use futures_util::TryStreamExt;
-    use metadata::{Evict, EvictUnit, Evicted, Metadata};
+    use metadata::{Evict, EvictUnit, Evicted};
     use oci::{Algorithm, Digest, RepositoryName};
 
-    use crate::clock::Fake;
     use crate::config::Cache;
-    use crate::content::{Content, Filled, MirroredBlob, Reserve, Settings};
-    use crate::telemetry::Metrics;
+    use crate::content::{Content, Filled, MirroredBlob, testing};
 
     const BYTES: &[u8] = b"a layer";
 
@@ -96,23 +93,7 @@ mod tests {
     }
 
     fn open(directory: &Path) -> (Content, Arc<Filesystem>) {
-        let store = Arc::new(Filesystem::open(directory).expect("an empty directory opens"));
-        let clock = Arc::new(Fake::at(1_000_000));
-        let database = directory.join(metadata::FILE_NAME);
-        let settings = Settings {
-            lease: Duration::from_secs(3600),
-            root: directory.to_owned(),
-            cache: Cache {
-                minfree: crate::config::Space::Bytes(0),
-                ..Cache::default()
-            },
-            lifetimes: BTreeMap::new(),
-        };
-        let metadata = Metadata::open(&database, clock).expect("a new database opens");
-        let reserve = Reserve::take(directory);
-        let shared: Arc<dyn BlobStore> = store.clone();
-        let content = Content::new(shared, metadata, reserve, settings, Metrics::new());
-        (content, store)
+        testing::open(directory, Cache::default())
     }
 
     async fn fill(content: &Content) {

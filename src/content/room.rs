@@ -2,15 +2,21 @@
 //! A fill that finds none is not refused: its readers are served without storing it. Pushes are not bounded here.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use oci::Digest;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use super::evict::EvictRequest;
+use super::disk::Disk;
+use super::error::Error;
+use super::evict::{EvictReport, EvictRequest};
 use super::store::Content;
+
+/// How long who wants to store something mirrored waits for room to be made, at most.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How large the mirrored content is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +25,6 @@ pub struct CacheSize {
     pub bytes: u64,
     /// The most they may be, in bytes; `None` without a bound.
     pub max_bytes: Option<u64>,
-}
-
-/// A disk, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Disk {
-    pub(super) size: u64,
-    pub(super) free: u64,
 }
 
 /// What is known of the room without asking the disk or the database.
@@ -188,48 +187,75 @@ impl Rooms {
 }
 
 impl Content {
-    /// Tells whether a mirrored blob of `bytes` (`None`: of unknown size) may be stored now: `cache.minfree` stays free and
-    /// `cache.maxsize` is kept, after what is under way. When not, evicting begins; serve this one without storing it.
-    pub fn has_room_for(&self, bytes: Option<u64>) -> bool {
-        let fits = self.fits(*self.rooms.announced.sums(), bytes.unwrap_or(1));
-        if !fits {
-            self.rooms.wanted.notify_one();
+    /// Has evicting begin if there is too little room.
+    pub fn ask_for_room(&self) {
+        self.rooms.wanted.notify_one();
+    }
+
+    /// Has evicting begin when `error` says that the disk is full: whoever sends it again finds room then.
+    pub(super) fn notice_full(&self, error: &Error) {
+        if matches!(error, Error::StorageFull) {
+            self.ask_for_room();
         }
-        fits
     }
 
     /// Takes room for a mirrored blob of `bytes` (`None`: of unknown size), evicting what was not pulled for longest if
-    /// that makes it. Hold the answer until the fill is committed or abandoned. `None`: serve this one without storing it.
-    pub async fn take_room(&self, bytes: Option<u64>) -> Option<Room> {
-        let bytes = bytes.unwrap_or(1);
-        if let Some(room) = self.try_room(bytes) {
+    /// that makes it within `patience`. Hold the answer until the fill is committed or abandoned. `None`: serve this one
+    /// without storing it.
+    pub async fn take_room(
+        self: &Arc<Self>,
+        bytes: Option<u64>,
+        patience: Duration,
+    ) -> Option<Room> {
+        let making = self.make_room(bytes.unwrap_or(1));
+        let made = timeout(patience, making).await;
+        made.unwrap_or_else(|_| {
+            tracing::debug!("making room for mirrored content takes too long to wait for it");
+            self.ask_for_room();
+            None
+        })
+    }
+
+    async fn make_room(self: &Arc<Self>, bytes: u64) -> Option<Room> {
+        let disk = self.disk.now().await;
+        if let Some(room) = self.try_room(disk, bytes) {
             return Some(room);
         }
-        if self.most().is_some_and(|most| bytes > most) {
+        if self.most_on(disk).is_some_and(|most| bytes > most) {
             return None;
         }
-        if let Err(error) = self.evict(EvictRequest::RoomFor { bytes }).await {
+        if let Err(error) = self.evict_for(bytes).await {
             tracing::warn!(%error, "could not make room for mirrored content");
         }
-        self.try_room(bytes)
+        self.try_room(self.disk.now().await, bytes)
+    }
+
+    /// Evicts for a fill of `bytes`. What was begun is finished also when nobody waits for it any longer.
+    async fn evict_for(self: &Arc<Self>, bytes: u64) -> Result<EvictReport, Error> {
+        let mut last = Arc::clone(&self.evicting).lock_owned().await;
+        let content = Arc::clone(self);
+        let evicting = tokio::spawn(async move {
+            let request = EvictRequest::RoomFor { bytes };
+            content.evict_alone(&mut last, request).await
+        });
+        evicting.await?
     }
 
     /// Returns how large the mirrored content is, without asking the database.
-    pub fn cache_size(&self) -> CacheSize {
+    pub async fn cache_size(&self) -> CacheSize {
         CacheSize {
             bytes: self.rooms.held(),
-            max_bytes: self.most(),
+            max_bytes: self.most_on(self.disk.lately().await),
         }
     }
 
-    fn try_room(&self, bytes: u64) -> Option<Room> {
-        self.rooms
-            .announced
-            .take(bytes, |sums| self.fits(sums, bytes))
+    fn try_room(&self, disk: Option<Disk>, bytes: u64) -> Option<Room> {
+        let fits = |sums| self.fits(disk, sums, bytes);
+        self.rooms.announced.take(bytes, fits)
     }
 
-    fn fits(&self, announced: Sums, bytes: u64) -> bool {
-        let Some(disk) = disk(&self.settings.root) else {
+    fn fits(&self, disk: Option<Disk>, announced: Sums, bytes: u64) -> bool {
+        let Some(disk) = disk else {
             // A disk that does not tell is no reason to store nothing: it will say when it is full.
             return true;
         };
@@ -246,17 +272,16 @@ impl Content {
     }
 
     /// Tells whether `cache.maxsize` allows so many bytes more, after what is under way.
-    pub(super) fn is_within_bound(&self, bytes: u64) -> bool {
+    pub(super) async fn is_within_bound(&self, bytes: u64) -> bool {
+        let most = self.most_on(self.disk.lately().await);
         let announced = *self.rooms.announced.sums();
-        self.most()
-            .is_none_or(|most| self.fits_bound(announced, bytes, most))
+        most.is_none_or(|most| self.fits_bound(announced, bytes, most))
     }
 
-    /// Returns `cache.maxsize` in bytes.
-    pub(super) fn most(&self) -> Option<u64> {
+    /// Returns `cache.maxsize` in bytes, on `disk`.
+    pub(super) fn most_on(&self, disk: Option<Disk>) -> Option<u64> {
         let most = self.settings.cache.maxsize?;
-        let size = disk(&self.settings.root).map_or(0, |disk| disk.size);
-        Some(most.on(size))
+        Some(most.on(disk.map_or(0, |disk| disk.size)))
     }
 
     /// Returns the bytes that fills under way have announced in all, and those of them that are not on the disk yet.
@@ -266,11 +291,36 @@ impl Content {
     }
 }
 
-/// Returns the disk that `directory` lies on, if it tells.
-pub(super) fn disk(directory: &Path) -> Option<Disk> {
-    let told = rustix::fs::statvfs(directory).ok()?;
-    Some(Disk {
-        size: told.f_blocks.saturating_mul(told.f_frsize),
-        free: told.f_bavail.saturating_mul(told.f_frsize),
-    })
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::ROOM_PATIENCE;
+    use crate::config::{Cache, Space};
+    use crate::content::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_room_does_not_wait_for_an_eviction_or_a_purge_that_takes_long() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cache = Cache {
+            maxsize: Some(Space::Bytes(10)),
+            ..Cache::default()
+        };
+        let content = Arc::new(testing::open(directory.path(), cache).0);
+        let first = content.take_room(Some(10), ROOM_PATIENCE).await;
+        let first = first.expect("there is room");
+        let purging = content.evicting.lock().await;
+        let began = Instant::now();
+        let patience = Duration::from_millis(500);
+        assert!(content.take_room(Some(10), patience).await.is_none());
+        assert!(began.elapsed() >= patience);
+        assert!(began.elapsed() < ROOM_PATIENCE);
+        drop(first);
+        let second = content.take_room(Some(10), patience).await;
+        second.expect("who finds room waits for nobody");
+        drop(purging);
+    }
 }

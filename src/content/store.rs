@@ -13,6 +13,7 @@ use oci::Digest;
 use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
+use super::disk::DiskGauge;
 use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
@@ -50,7 +51,8 @@ pub struct Content {
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
-    pub(super) evicting: tokio::sync::Mutex<LastEviction>,
+    pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
+    pub(super) disk: DiskGauge,
     pub(super) reserve: Reserve,
     pub(super) metrics: Metrics,
     /// Pulls that are not written yet.
@@ -78,10 +80,11 @@ impl Content {
         Self {
             store,
             metadata,
-            settings,
             holders: Holders::default(),
             in_use: InUse::default(),
-            evicting: tokio::sync::Mutex::default(),
+            evicting: Arc::default(),
+            disk: DiskGauge::new(settings.root.clone()),
+            settings,
             reserve,
             metrics,
             pulls: Pulls::default(),

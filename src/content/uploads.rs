@@ -122,6 +122,7 @@ impl Content {
                 Ok(kept) => kept,
                 Err(error) => {
                     drop(ingest);
+                    self.notice_full(&error);
                     self.cut_back(&row).await;
                     return Err(error);
                 }
@@ -173,6 +174,7 @@ impl Content {
         let (taken, checkpoint) = match taken {
             Ok(kept) => kept,
             Err(error) => {
+                self.notice_full(&error);
                 self.cut_back(&row).await;
                 return Err(error);
             }
@@ -304,6 +306,7 @@ impl Content {
 
     async fn cut_back_if_full(&self, row: &UploadRow, error: &Error) {
         if matches!(error, Error::StorageFull) {
+            self.notice_full(error);
             self.cut_back(row).await;
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::remotes::Target;
-use crate::upstream::Error;
+use crate::upstream::{Error, Patience};
 
 /// How far ahead of the growing file a range must lie: what is nearer is there soon.
 const NEAR: u64 = 1 << 20;
@@ -146,7 +146,9 @@ async fn fetch(target: &Target, digest: &Digest, range: Range<u64>) -> Result<By
         reason: reason.to_owned(),
     };
     let (asking, from) = (target.ask(), range.start);
-    let mut body = asking.get_blob_part(&target.path, digest, range).await?;
+    let mut body = asking
+        .get_blob_part(&target.path, digest, range, Patience::Waits)
+        .await?;
     if body.start != from {
         return Err(unusable("no ranges"));
     }

@@ -8,18 +8,21 @@ use oci::Digest;
 
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
-use super::download::{Download, Length, Patience, Wanted};
+use super::download::{Download, Length, Wanted};
 use super::error::{Error, protocol, trouble};
 use super::flights::Flights;
 use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
 use super::missing::Thing;
-use super::passthrough::{NoRoom, Passing};
+use super::no_room::NoRoom;
+use super::passthrough::Passing;
 use super::remotes::{Mirror, Target};
 use super::tally::{Saved, Tally};
-use crate::content::{self, Content, Fill, Filled, GrowingFile, MirroredBlob, Room, StoredBlob};
+use crate::content::{
+    self, Content, Fill, Filled, GrowingFile, MirroredBlob, ROOM_PATIENCE, Room, StoredBlob,
+};
 use crate::telemetry::Kind;
-use crate::upstream::BlobBody;
+use crate::upstream::{BlobBody, Patience};
 
 /// Where a mirrored blob was found.
 pub enum BlobFound {
@@ -171,7 +174,8 @@ impl Mirror {
         if !self.content.has_bytes(digest).await? {
             return Ok(MirroredBlob::Absent);
         }
-        match self.head_blob(target, digest).await {
+        let asked = self.head_blob(target, digest).await;
+        match asked.and_then(|answer| answer.outcome) {
             Ok(_) => Ok(self.content.adopt_blob(repository, digest).await?),
             Err(error) if error.is_not_found() => Err(error),
             // Some answer HEAD of what they send on GET with an error: the GET tells as well.
@@ -253,13 +257,15 @@ impl Filling {
         if self.no_room.is_recent() {
             return None;
         }
-        self.content.take_room(bytes).await
+        // Who joined waits no longer than the read timeout, and a part of that is for the upstream.
+        let patience = ROOM_PATIENCE.min(self.target.remote.settings.timeout.read / 4);
+        self.content.take_room(bytes, patience).await
     }
 
     /// Remembers for a moment that the disk is full, and has room made.
     fn meet_full_disk(&self) {
         self.no_room.met(&self.target.remote.label);
-        self.content.has_room_for(None);
+        self.content.ask_for_room();
     }
 
     /// Takes the whole body and keeps it, or goes over to passing it through.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use oci::Digest;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Error, protocol, trouble};
 use super::remotes::Target;
 use crate::content::ByteStream;
-use crate::upstream::{self, Asking, BlobBody};
+use crate::upstream::{self, BlobBody, Manner, Patience};
 
 /// Attempts that may bring nothing before a broken body is given up.
 const FRUITLESS_ATTEMPTS: u32 = 5;
@@ -62,15 +63,6 @@ impl Length {
     }
 }
 
-/// Whether a download waits for one of the upstream's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// It does: what it brings is kept for everybody.
-    Waits,
-    /// It is refused when there is none: each client has a download of its own.
-    AtOnce,
-}
-
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -90,22 +82,22 @@ impl Wanted {
     /// # Errors
     /// The upstream's answer.
     pub(super) async fn ask(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(self.target.ask(), from).await
+        self.send(Manner::Plain, from).await
     }
 
     /// Asks again in the middle of a body.
     async fn ask_again(&self, from: u64) -> Result<BlobBody, upstream::Error> {
-        self.send(self.target.ask().insistently(), from).await
+        self.send(Manner::Insistently, from).await
     }
 
-    async fn send(&self, asking: Asking<'_>, from: u64) -> Result<BlobBody, upstream::Error> {
-        let (path, digest) = (&self.target.path, &self.digest);
-        match (self.patience, self.end) {
-            (Patience::Waits, None) => asking.get_blob(path, digest, from).await,
-            (Patience::Waits, Some(end)) => asking.get_blob_part(path, digest, from..end).await,
-            (Patience::AtOnce, None) => asking.get_blob_at_once(path, digest, from).await,
-            (Patience::AtOnce, Some(end)) => {
-                asking.get_blob_part_at_once(path, digest, from..end).await
+    async fn send(&self, manner: Manner, from: u64) -> Result<BlobBody, upstream::Error> {
+        let asking = self.target.ask().in_manner(manner);
+        let (path, digest, patience) = (&self.target.path, &self.digest, self.patience);
+        match self.end {
+            None => asking.get_blob(path, digest, from, patience).await,
+            Some(end) => {
+                let part = from..end;
+                asking.get_blob_part(path, digest, part, patience).await
             }
         }
     }
@@ -122,6 +114,8 @@ impl Wanted {
 pub(super) struct Download {
     wanted: Wanted,
     length: Length,
+    /// When all of it has to be here, however often it is asked for again.
+    deadline: Option<Instant>,
     body: Option<Body>,
     /// The offset of the next byte that is given out.
     at: u64,
@@ -150,6 +144,7 @@ impl Download {
         let mut download = Self {
             wanted,
             length,
+            deadline: body.deadline(),
             body: None,
             at,
             brought: 0,
@@ -170,7 +165,7 @@ impl Download {
                 return Ok(None);
             }
             let cause = match &mut self.body {
-                Some(body) => match body.next().await {
+                Some(body) => match within(self.deadline, body.next()).await {
                     Ok(Some(mut bytes)) => {
                         // An endless body fills no disk; the digest tells whether it lied.
                         bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -178,8 +173,10 @@ impl Download {
                         self.brought += bytes.len() as u64;
                         return Ok(Some(bytes));
                     }
-                    Ok(None) if self.length.total.is_none() => return Ok(None),
-                    Ok(None) => format!("sent {} of {:?} bytes", self.at, self.length.total),
+                    Ok(None) => match self.length.total {
+                        None => return Ok(None),
+                        Some(total) => format!("sent {} of {total} bytes", self.at),
+                    },
                     Err(error) => error.to_string(),
                 },
                 None => "no answer".to_owned(),
@@ -204,13 +201,16 @@ impl Download {
         };
         self.brought = 0;
         let target = &self.wanted.target;
+        if self.deadline.is_some_and(|end| end <= Instant::now()) {
+            return Err(trouble(target, too_late()));
+        }
         if self.fruitless >= FRUITLESS_ATTEMPTS {
             let error = upstream::Error::Unavailable { reason: cause };
             return Err(trouble(target, error));
         }
         tracing::debug!(upstream = %target.remote.settings.name, digest = %self.wanted.digest, at = self.at, cause, "resuming a broken body");
         tokio::time::sleep(FIRST_WAIT * 2_u32.pow(self.fruitless)).await;
-        match self.wanted.ask_again(self.at).await {
+        match within(self.deadline, self.wanted.ask_again(self.at)).await {
             Ok(again) => self.accept(again),
             Err(error) if self.wanted.tries_again(&error) => Ok(()),
             Err(error) => Err(trouble(target, error)),
@@ -258,6 +258,25 @@ impl Body {
                 return Ok(Some(rest));
             }
         }
+    }
+}
+
+/// Returns what `work` comes to, or that it came to nothing before `deadline`.
+async fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, upstream::Error>>,
+) -> Result<T, upstream::Error> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(too_late())),
+    }
+}
+
+fn too_late() -> upstream::Error {
+    upstream::Error::TimedOut {
+        reason: "no whole answer in time".to_owned(),
     }
 }
 

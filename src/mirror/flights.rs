@@ -64,6 +64,26 @@ where
         Answer { outcome, joined }
     }
 
+    /// As [`Flights::ask`], but an answer that somebody else got and that is `unfit` for this asker is no answer: then the
+    /// question is put again, until it is fit or the asker's own.
+    pub(super) async fn ask_unless<D>(
+        &self,
+        question: K,
+        asking: impl Fn() -> Asking<V>,
+        joining: impl Fn() -> D,
+        unfit: impl Fn(&Result<V, Error>) -> bool,
+    ) -> Answer<V>
+    where
+        D: Future<Output = Error>,
+    {
+        loop {
+            let answer = self.ask(question.clone(), asking(), &joining).await;
+            if !(answer.joined && unfit(&answer.outcome)) {
+                return answer;
+            }
+        }
+    }
+
     /// Starts `asking` unless the question is under way. Waits for nothing.
     pub(super) fn start(&self, question: K, asking: Asking<V>) {
         drop(self.join_or_start(question, asking));
@@ -226,6 +246,38 @@ mod tests {
             assert!(matches!(answer.outcome, Ok(told) if told == wanted));
         }
         assert!(flights.join(&"tag", patient).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_joins_answers_that_are_not_for_it_asks_until_the_answer_is_its_own() {
+        let flights: Flights<&str, u32> = Flights::default();
+        let start = || {
+            let (gate, opened) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (waits, tells) = (Arc::clone(&gate), Arc::clone(&opened));
+            let asking = async move {
+                waits.notified().await;
+                tells.notify_one();
+                Err(Error::given_up())
+            };
+            flights.start("tag", Box::pin(asking));
+            (gate, opened)
+        };
+        let mut under_way = start();
+        let own = || Box::pin(async { Ok(7_u32) }) as super::Asking<u32>;
+        let client = flights.ask_unless("tag", own, || {}, Result::is_err);
+        tokio::pin!(client);
+        for _ in 0..3 {
+            assert!(futures_util::poll!(client.as_mut()).is_pending());
+            under_way.0.notify_one();
+            under_way.1.notified().await;
+            // The next check begins before the client hears of this one.
+            under_way = start();
+        }
+        under_way.0.notify_one();
+        under_way.1.notified().await;
+        let answer = client.await;
+        assert!(!answer.joined);
+        assert!(matches!(answer.outcome, Ok(7)));
     }
 
     #[tokio::test]

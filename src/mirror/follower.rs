@@ -380,7 +380,10 @@ impl Following {
         } = &*self.fetch;
         let passthrough = match self.end {
             None => Passthrough::whole(target, digest, &passing, self.offset, metrics).await,
-            Some(end) => Passthrough::part(target, digest, self.offset..end, metrics).await,
+            Some(end) => {
+                let range = self.offset..end;
+                Passthrough::part(target, digest, &passing, range, metrics).await
+            }
         };
         Ok(Box::new(passthrough?))
     }

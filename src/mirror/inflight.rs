@@ -1,5 +1,22 @@
 //! Fetches under way: the first request for a digest leads, every other joins and reads the growing
 //! file at its own pace. The leading task belongs to nobody and goes on when every client has hung up.
+//!
+//! ```text
+//!              the upstream answers, and there is room
+//!   Asking ──────────────────────────────────────────▶ Arriving
+//!    │ │ │                                              │ │ │
+//!    │ │ └─ it is stored by now ──▶ Whole ◀─ the digest ┘ │ │
+//!    │ │                                     agrees       │ │
+//!    │ └─── the upstream answers, ▶ Passing ◀─ the disk ──┘ │
+//!    │      and there is no room               is full      │
+//!    │                                                      │
+//!    └───── no answer, a refusal, ▶ Failed ◀─ it breaks ────┘
+//!           or one that cannot be             for good, or the
+//!           used                              digest differs
+//! ```
+//!
+//! Whole, Passing and Failed are ends; trouble with storage is Failed. The fetch leaves the table at the same time: who comes
+//! later finds what is stored, or begins anew.
 
 use std::collections::HashMap;
 use std::future::Future;

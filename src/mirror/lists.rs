@@ -9,10 +9,10 @@ use super::account::{Miss, MissReason, Told};
 use super::error::Error;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
 use super::missing::Thing;
-use super::remotes::{Manner, Mirror, Target};
+use super::remotes::{Mirror, Target};
 use crate::content::fallback_tag;
 use crate::telemetry::Kind;
-use crate::upstream;
+use crate::upstream::{self, Manner};
 
 /// More descriptors than an upstream's whole list may have.
 const KNOWN_REFERRERS: usize = 1000;
@@ -115,7 +115,7 @@ impl Mirror {
     async fn ask_tags(&self, target: &Target, page: &Page) -> Result<TagsFound, Error> {
         let repository = &target.repository;
         let any = self.content.known_tags(repository, None, Some(1)).await?;
-        let asking = target.asking(if any.is_some() {
+        let asking = target.ask().in_manner(if any.is_some() {
             Manner::WithFallback
         } else {
             Manner::Plain
@@ -192,7 +192,7 @@ impl Mirror {
             return self.fallback(target, subject).await;
         }
         let known = self.known_referrers(target, subject).await?;
-        let asking = target.asking(if known.is_some() {
+        let asking = target.ask().in_manner(if known.is_some() {
             Manner::WithFallback
         } else {
             Manner::Plain

@@ -9,6 +9,7 @@ use oci::{Digest, Reference, RepositoryName, Tag};
 
 use super::account::{Miss, Told};
 use super::error::{Error, Trouble};
+use super::flights::Asking;
 use super::manifest_fetch::Asker;
 use super::missing::Thing;
 use super::remotes::{Mirror, Target};
@@ -188,20 +189,20 @@ impl Mirror {
         let joining = || self.joined(target, &thing);
         if facts_only {
             // A GET under way tells more than a HEAD.
-            if let Some(outcome) = self.asking.join(&question, joining).await {
+            if let Some(outcome) = self.asking.join(&question, joining).await
+                && !was_spared(&outcome)
+            {
                 return shared(outcome);
             }
             question.facts_only = true;
         }
-        let asking = || {
+        let asking = || -> Asking<ManifestFound> {
             let (target, reference) = (target.clone(), reference.clone());
             Box::pin(Arc::clone(self).find_out(target, reference, Asker::Client { facts_only }))
         };
-        let mut answer = self.asking.ask(question.clone(), asking(), joining).await;
-        if answer.joined && was_spared(&answer.outcome) {
-            // It was a check that nobody waited for.
-            answer = self.asking.ask(question, asking(), joining).await;
-        }
+        // What was spared was a check that nobody waited for, and no answer for a client.
+        let (asked, spared) = (&self.asking, was_spared);
+        let answer = asked.ask_unless(question, asking, joining, spared).await;
         if answer.joined {
             shared(answer.outcome)
         } else {

@@ -10,9 +10,9 @@ use super::error::{Error, protocol};
 use super::manifest::{CacheState, ManifestFound, Stored};
 use super::missing::Thing;
 use super::noted_tags::{Facts, Noted};
-use super::remotes::{Manner, Mirror, Target};
+use super::remotes::{Mirror, Target};
 use crate::content::{self, ManifestRow, ManifestSource, NewManifest};
-use crate::upstream::{self, FetchedManifest, ManifestHead};
+use crate::upstream::{self, FetchedManifest, ManifestHead, Manner};
 
 /// For whom the upstream is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ impl Mirror {
         let Errand {
             target, reference, ..
         } = errand;
-        let asking = target.asking(errand.manner);
+        let asking = target.ask().in_manner(errand.manner);
         match asking.head_manifest(&target.path, reference).await {
             Err(upstream::Error::Protocol { .. }) => Ok(None),
             answer => {
@@ -260,7 +260,8 @@ impl Mirror {
             target, reference, ..
         } = errand;
         let answer = target
-            .asking(errand.manner)
+            .ask()
+            .in_manner(errand.manner)
             .get_manifest(&target.path, reference, self.manifest_limit)
             .await;
         let fetched = self.heard_of(target, Thing::Manifest(reference.clone()), answer)?;

@@ -16,6 +16,7 @@ mod loops;
 mod manifest;
 mod manifest_fetch;
 mod missing;
+mod no_room;
 mod noted_tags;
 mod passthrough;
 mod prefetch;

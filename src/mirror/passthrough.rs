@@ -1,28 +1,19 @@
 //! Blobs there is no room for: each reader has an upstream stream of its own, hashed from the first byte.
 //! Its last bytes are held back until the digest agrees, as everywhere; nothing is kept.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oci::{Digest, Hasher};
 
-use super::download::{Download, Length, Patience, Wanted};
+use super::download::{Download, Length, Wanted};
 use super::error::{Error, protocol, trouble};
 use super::remotes::Target;
 use crate::content::{self, GrowingFile};
 use crate::telemetry::Metrics;
-use crate::upstream::BlobBody;
-
-/// How long a full disk is believed to be full: filling it again for every reader would ask the upstream
-/// twice for each.
-const FULL: Duration = Duration::from_secs(1);
-
-/// How often a full disk is told.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+use crate::upstream::{BlobBody, Patience};
 
 /// A fetch that is not kept.
 #[derive(Clone)]
@@ -36,6 +27,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
+    /// Takes the spare answer, also to give its connection back before another one is asked for.
     fn take_spare(&self) -> Option<BlobBody> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         spare.take()
@@ -70,14 +62,12 @@ impl Passthrough {
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let wanted = wanted(target, digest, None);
-        let spare = if sent == 0 {
-            passing.take_spare()
-        } else {
-            None
-        };
-        let body = match spare {
-            Some(body) => body,
-            None => ask(&wanted, sent).await?,
+        let body = match passing.take_spare() {
+            Some(body) if sent == 0 => body,
+            unusable => {
+                drop(unusable);
+                ask(&wanted, sent).await?
+            }
         };
         metrics.passed_through(&target.remote.label);
         let algorithm = digest.algorithm();
@@ -103,10 +93,12 @@ impl Passthrough {
     pub(super) async fn part(
         target: &Target,
         digest: &Digest,
+        passing: &Passing,
         range: Range<u64>,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let wanted = wanted(target, digest, Some(range.end));
+        drop(passing.take_spare());
         let body = ask(&wanted, range.start).await?;
         metrics.passed_through(&target.remote.label);
         let length = Length {
@@ -173,57 +165,4 @@ fn lost(error: io::Error) -> Error {
     Error::Content(content::Error::Unavailable {
         reason: error.to_string(),
     })
-}
-
-/// What is known of a disk without room.
-#[derive(Default)]
-pub(super) struct NoRoom {
-    met: Mutex<Option<Instant>>,
-    told: Mutex<HashMap<Arc<str>, Instant>>,
-}
-
-impl NoRoom {
-    /// Notes that a fetch of `upstream` found the disk full.
-    pub(super) fn met(&self, upstream: &Arc<str>) {
-        let now = Instant::now();
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        self.tell(upstream, now);
-    }
-
-    /// Returns whether the disk was full a moment ago.
-    pub(super) fn is_recent(&self) -> bool {
-        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.is_some_and(|met| met.elapsed() < FULL)
-    }
-
-    /// Tells the operator, once in a while for each upstream.
-    pub(super) fn tell(&self, upstream: &Arc<str>, now: Instant) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = told
-            .get(upstream)
-            .is_none_or(|before| now.duration_since(*before) >= TOLD_EVERY);
-        if is_due {
-            told.insert(Arc::clone(upstream), now);
-            tracing::warn!(%upstream, "disk full: passing blobs through");
-        }
-        is_due
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, Instant};
-
-    use super::NoRoom;
-
-    #[test]
-    fn a_full_disk_is_told_once_a_minute_for_each_upstream() {
-        let (full, now) = (NoRoom::default(), Instant::now());
-        let (hub, quay): (Arc<str>, Arc<str>) = ("docker.io".into(), "quay.io".into());
-        assert!(full.tell(&hub, now));
-        assert!(!full.tell(&hub, now + Duration::from_secs(59)));
-        assert!(full.tell(&quay, now + Duration::from_secs(59)));
-        assert!(full.tell(&hub, now + Duration::from_secs(60)));
-    }
 }

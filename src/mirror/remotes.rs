@@ -177,17 +177,6 @@ impl Remote {
     }
 }
 
-/// Who waits for an answer of the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// Somebody who has nothing else.
-    Plain,
-    /// Somebody who can be given what is stored.
-    WithFallback,
-    /// Nobody.
-    InBackground,
-}
-
 impl Target {
     /// Refuses a repository that the mirror's `allow` and `deny` lists do not let through, whatever is stored of it.
     ///
@@ -202,16 +191,6 @@ impl Target {
                 repository: self.path.clone(),
                 why,
             }),
-        }
-    }
-
-    /// Returns what asks the upstream.
-    pub(super) fn asking(&self, manner: Manner) -> Asking<'_> {
-        let asking = self.ask();
-        match manner {
-            Manner::Plain => asking,
-            Manner::WithFallback => asking.with_fallback(),
-            Manner::InBackground => asking.in_background(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is counted of each client's request for a blob: exactly one result, and the bytes that were not
-//! fetched for it.
+//! What is counted of each client's request for a blob, GET or HEAD: exactly one result, and the bytes that were
+//! not fetched for it.
 
 use std::sync::Arc;
 

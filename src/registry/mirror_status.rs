@@ -16,9 +16,9 @@ pub struct MirrorsStatus {
 }
 
 /// Returns how the mirrors stand; no upstream is asked.
-pub fn mirror_status(registry: &Registry, _caller: &Caller) -> MirrorsStatus {
+pub async fn mirror_status(registry: &Registry, _caller: &Caller) -> MirrorsStatus {
     MirrorsStatus {
         mirrors: registry.mirror.status(),
-        cache: registry.content.cache_size(),
+        cache: registry.content.cache_size().await,
     }
 }

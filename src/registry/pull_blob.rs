@@ -14,6 +14,7 @@ use crate::mirror::{self, BlobFound, CacheState, Follower, Saved, Target};
 
 /// A blob to answer with.
 pub struct BlobAnswer {
+    digest: Digest,
     /// Its size in bytes, if it is known.
     pub size: Option<u64>,
     /// How a mirrored one came about.
@@ -37,7 +38,7 @@ impl BlobAnswer {
             Source::Stored(blob, saved) => Ok(counted(saved, blob.read(0..blob.size()))),
             Source::Arriving(follower) => {
                 let read = follower.read_whole().await;
-                read.map_err(|error| gone(error, at))
+                read.map_err(|error| gone(error, at, &self.digest))
             }
         }
     }
@@ -57,7 +58,7 @@ impl BlobAnswer {
         } else {
             follower.read_part(range).await
         };
-        read.map_err(|error| gone(error, at))
+        read.map_err(|error| gone(error, at, &self.digest))
     }
 
     /// Waits until the size is more than an upstream's word, and returns it in bytes. Asked before a client
@@ -70,15 +71,16 @@ impl BlobAnswer {
             Source::Stored(blob, _) => Ok(blob.size()),
             Source::Arriving(follower) => {
                 let size = follower.sure_size().await;
-                let size = size.map_err(|error| gone(error, at))?;
+                let size = size.map_err(|error| gone(error, at, &self.digest))?;
                 self.size = Some(size);
                 Ok(size)
             }
         }
     }
 
-    fn stored(blob: StoredBlob, saved: Option<Saved>) -> Self {
+    fn stored(digest: &Digest, blob: StoredBlob, saved: Option<Saved>) -> Self {
         Self {
+            digest: *digest,
             size: Some(blob.size()),
             cache: saved.is_some().then_some(CacheState::Hit),
             source: Source::Stored(blob, saved),
@@ -94,10 +96,8 @@ fn counted(saved: Option<Saved>, stream: ByteStream) -> ByteStream {
 }
 
 /// Says what became of a blob that the upstream had.
-fn gone(error: mirror::Error, at: &Resolved) -> Error {
-    mirror_error(error, &at.asked, || Error::NameUnknown {
-        name: at.asked.to_string(),
-    })
+fn gone(error: mirror::Error, at: &Resolved, digest: &Digest) -> Error {
+    mirror_error(error, &at.asked, || unknown(at, digest))
 }
 
 /// Returns the blob `digest` of `at`.
@@ -114,7 +114,7 @@ pub async fn pull_blob(
         let found = registry.content.find_blob(&at.asked, digest).await;
         let found = found.map_err(|error| content_error(error, &at.asked, None))?;
         return found
-            .map(|blob| BlobAnswer::stored(blob, None))
+            .map(|blob| BlobAnswer::stored(digest, blob, None))
             .ok_or_else(|| unknown(at, digest));
     };
     let found = registry.mirror.blob(target, digest).await;
@@ -126,8 +126,9 @@ pub async fn pull_blob(
         });
     }
     match found.map_err(|error| mirror_error(error, &at.asked, || unknown(at, digest)))? {
-        BlobFound::Stored { blob, saved } => Ok(BlobAnswer::stored(blob, Some(saved))),
+        BlobFound::Stored { blob, saved } => Ok(BlobAnswer::stored(digest, blob, Some(saved))),
         BlobFound::Arriving { follower, total } => Ok(BlobAnswer {
+            digest: *digest,
             size: total,
             cache: Some(CacheState::Miss),
             source: Source::Arriving(follower),

@@ -67,24 +67,26 @@ pub struct TagsPage {
 
 /// How a question is put, which decides what stands in its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub enum Manner {
     /// For a client that waits and has nothing else.
     Plain,
-    /// For a client that can be given what is stored.
+    /// For a client that can be given what is stored: while the upstream is in trouble it is answered at once with the
+    /// last error, and whether the trouble is over is found out in the background.
     WithFallback,
-    /// For nobody who waits.
+    /// For nobody who waits: refused with [`Error::NoSpare`] when the upstream is in trouble or little is left of its
+    /// rate limit.
     InBackground,
-    /// To go on with a body under way.
+    /// To go on with a body under way: asked also while the upstream is in trouble.
     Insistently,
 }
 
-/// Whether a question waits for others to be done.
+/// Whether a question waits for one of the upstream's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// As long as the mirror's read timeout.
+pub enum Patience {
+    /// As long as the mirror's read timeout: what it brings is for everybody.
     Waits,
-    /// Not at all.
-    None,
+    /// Not at all: it is refused with [`Error::Busy`] when `limits.connections` are in use.
+    AtOnce,
 }
 
 /// Questions to one upstream on behalf of one request.
@@ -104,26 +106,9 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Says that the asker has something stored: while the upstream is in trouble it is answered at once with the
-    /// last error, and whether the trouble is over is found out in the background.
+    /// Puts the questions in this manner; [`Manner::Plain`] without it.
     #[must_use]
-    pub fn with_fallback(self) -> Self {
-        let manner = Manner::WithFallback;
-        Self { manner, ..self }
-    }
-
-    /// Says that nobody waits for the answer: refused with [`Error::NoSpare`] when the upstream is in trouble or
-    /// little is left of its rate limit.
-    #[must_use]
-    pub fn in_background(self) -> Self {
-        let manner = Manner::InBackground;
-        Self { manner, ..self }
-    }
-
-    /// Says that a body under way is to go on: asked also while the upstream is in trouble.
-    #[must_use]
-    pub fn insistently(self) -> Self {
-        let manner = Manner::Insistently;
+    pub fn in_manner(self, manner: Manner) -> Self {
         Self { manner, ..self }
     }
 
@@ -219,52 +204,26 @@ impl<'a> Asking<'a> {
         repository: &RepositoryName,
         digest: &Digest,
         from: u64,
+        patience: Patience,
     ) -> Result<BlobBody, Error> {
         let call = blob_from(repository, digest, from);
-        blob_body(self.send(&call).await?, from)
-    }
-
-    /// As [`Asking::get_blob`], without waiting for others to be done.
-    ///
-    /// # Errors
-    /// Every [`Error`]; `Busy` when `limits.connections` are in use.
-    pub async fn get_blob_at_once(
-        self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        from: u64,
-    ) -> Result<BlobBody, Error> {
-        let call = blob_from(repository, digest, from);
-        blob_body(self.send_with(&call, Patience::None).await?, from)
+        blob_body(self.send_with(&call, patience).await?, from)
     }
 
     /// Returns the bytes `part` of a blob, which must not be empty, or the whole blob when the upstream ignores
     /// ranges: then [`BlobBody::start`] is 0 and more than the part comes.
     ///
     /// # Errors
-    /// Every [`Error`]; a range that starts elsewhere is a `Protocol` error.
+    /// As [`Asking::get_blob`].
     pub async fn get_blob_part(
         self,
         repository: &RepositoryName,
         digest: &Digest,
         part: Range<u64>,
+        patience: Patience,
     ) -> Result<BlobBody, Error> {
         let call = blob_part(repository, digest, &part);
-        blob_body(self.send(&call).await?, part.start)
-    }
-
-    /// As [`Asking::get_blob_part`], without waiting for others to be done.
-    ///
-    /// # Errors
-    /// As [`Asking::get_blob_at_once`].
-    pub async fn get_blob_part_at_once(
-        self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        part: Range<u64>,
-    ) -> Result<BlobBody, Error> {
-        let call = blob_part(repository, digest, &part);
-        blob_body(self.send_with(&call, Patience::None).await?, part.start)
+        blob_body(self.send_with(&call, patience).await?, part.start)
     }
 
     /// Returns the page of the repository's tags that `page` asks for.

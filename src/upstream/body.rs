@@ -126,6 +126,11 @@ impl fmt::Debug for BlobBody {
 }
 
 impl BlobBody {
+    /// Returns when all of it has to be here (`timeout.total`), if there is such a time.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.received.terms.deadline
+    }
+
     /// Returns the next bytes, or `None` at the end of what the upstream sends. A server may
     /// end a range early, so the end is not proof that `total` was reached.
     ///

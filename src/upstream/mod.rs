@@ -36,7 +36,9 @@ mod via;
 #[cfg(test)]
 mod tests;
 
-pub use self::asking::{Asking, BlobHead, FetchedManifest, ManifestHead, TagsPage};
+pub use self::asking::{
+    Asking, BlobHead, FetchedManifest, ManifestHead, Manner, Patience, TagsPage,
+};
 pub use self::body::BlobBody;
 pub use self::client::{Client, EndpointStanding, Standing};
 pub use self::error::{BuildError, Error};

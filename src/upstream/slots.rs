@@ -57,7 +57,7 @@ impl Slots {
     pub(super) async fn take(&self, kind: Kind, patience: Patience) -> Result<Slot, Error> {
         let place = match patience {
             Patience::Waits => timeout(self.longest, self.wait(kind)).await.ok().flatten(),
-            Patience::None => self.at_once(kind),
+            Patience::AtOnce => self.at_once(kind),
         };
         place.ok_or(Error::Busy {
             retry_after_secs: RETRY_AFTER_SECS,
@@ -111,7 +111,7 @@ mod tests {
         let mut taken = Vec::new();
         let mut counts = [0, 0];
         for (index, kind) in [Kind::Blob, Kind::Manifest].into_iter().enumerate() {
-            while let Ok(slot) = slots.take(kind, Patience::None).await {
+            while let Ok(slot) = slots.take(kind, Patience::AtOnce).await {
                 taken.push(slot);
                 counts[index] += 1;
             }

@@ -219,8 +219,8 @@ impl TestServer {
     }
 
     /// Returns how many bytes of mirrored content there are, as the server counts them.
-    pub(crate) fn cache_bytes(&self) -> u64 {
-        self.running().content().cache_size().bytes
+    pub(crate) async fn cache_bytes(&self) -> u64 {
+        self.running().content().cache_size().await.bytes
     }
 
     fn running(&self) -> &Running {

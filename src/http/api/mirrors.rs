@@ -112,8 +112,8 @@ impl From<MirrorStatus> for Mirror {
         (status = "default", description = "Refused or failed", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) fn status(call: &Call) -> Response {
-    let status = registry::mirror_status(&call.context.registry, &call.caller);
+pub(super) async fn status(call: &Call) -> Response {
+    let status = registry::mirror_status(&call.context.registry, &call.caller).await;
     let body = Mirrors {
         mirrors: status.mirrors.into_iter().map(Mirror::from).collect(),
         cache: Cache {

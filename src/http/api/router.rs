@@ -72,7 +72,7 @@ pub(in crate::http) async fn answer(
 async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response, Problem> {
     match route {
         Route::OpenApi => Ok(openapi::document()),
-        Route::Mirrors => Ok(mirrors::status(call)),
+        Route::Mirrors => Ok(mirrors::status(call).await),
         Route::Warm => mirrors::warm(call, body).await,
         Route::Purge => mirrors::purge(call, body).await,
         Route::Jobs(page) => jobs::list(call, page).await,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::server::{Asked, Reply, TestServer, answer, answer_with};
 use super::{LIMIT, ask, client_of, digest, first_page, get, latest, read, repository};
-use crate::upstream::Error;
+use crate::upstream::{Error, Patience};
 
 #[tokio::test]
 async fn a_blob_is_resumed_where_it_broke_off() {
@@ -15,7 +15,7 @@ async fn a_blob_is_resumed_where_it_broke_off() {
     .await;
     let client = client_of(&server);
     let mut body = ask(&client)
-        .get_blob(&repository(), &digest(), 0)
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
         .await
         .expect("a body");
     assert_eq!((body.start, body.total), (0, Some(10)));
@@ -26,12 +26,14 @@ async fn a_blob_is_resumed_where_it_broke_off() {
         "{broken:?}"
     );
     let rest = ask(&client)
-        .get_blob(&repository(), &digest(), 5)
+        .get_blob(&repository(), &digest(), 5, Patience::Waits)
         .await
         .expect("the rest");
     assert_eq!((rest.start, rest.total), (5, Some(10)));
     assert_eq!(read(rest).await, Ok(b"56789".to_vec()));
-    let wrong = ask(&client).get_blob(&repository(), &digest(), 6).await;
+    let wrong = ask(&client)
+        .get_blob(&repository(), &digest(), 6, Patience::Waits)
+        .await;
     assert!(matches!(wrong, Err(Error::Protocol { .. })), "{wrong:?}");
 }
 
@@ -39,7 +41,7 @@ async fn a_blob_is_resumed_where_it_broke_off() {
 async fn an_upstream_that_ignores_ranges_starts_at_zero() {
     let server = TestServer::start(|_| answer(200, "0123456789")).await;
     let body = ask(&client_of(&server))
-        .get_blob(&repository(), &digest(), 5)
+        .get_blob(&repository(), &digest(), 5, Patience::Waits)
         .await;
     let body = body.expect("a body");
     assert_eq!((body.start, body.total), (0, Some(10)));
@@ -50,7 +52,7 @@ async fn a_range_nobody_asked_for_is_refused() {
     let range = |_: &Asked| answer_with(206, "content-range", "bytes 2-3/4".to_owned(), "ob");
     let server = TestServer::start(range).await;
     let result = ask(&client_of(&server))
-        .get_blob(&repository(), &digest(), 0)
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
         .await;
     assert!(matches!(result, Err(Error::Protocol { .. })), "{result:?}");
 }

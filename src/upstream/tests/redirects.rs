@@ -16,7 +16,7 @@ use crate::telemetry::{Kind, Metrics};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::outgoing::{Outgoing, Proof};
 use crate::upstream::setup::prepare;
-use crate::upstream::{Error, InstanceId};
+use crate::upstream::{Error, InstanceId, Patience};
 
 #[tokio::test]
 async fn authorization_does_not_follow_a_redirect_to_another_origin() {
@@ -33,7 +33,9 @@ async fn authorization_does_not_follow_a_redirect_to_another_origin() {
     })
     .await;
     let client = client(&with_credentials(mirror_of(&[&registry.url])));
-    let body = ask(&client).get_blob(&repository(), &digest(), 7).await;
+    let body = ask(&client)
+        .get_blob(&repository(), &digest(), 7, Patience::Waits)
+        .await;
     // The storage ignores the range; what counts here is what it was sent.
     assert_eq!(read(body.expect("a blob")).await, Ok(b"blob".to_vec()));
     let asked = storage.asked();
@@ -164,6 +166,8 @@ async fn an_endpoint_may_lead_to_where_it_answered_from() {
         .set_host(Some("localhost"))
         .expect("a host because it is written so");
     let client = client(&mirror_of(&[&by_name]));
-    let body = ask(&client).get_blob(&repository(), &digest(), 0).await;
+    let body = ask(&client)
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
+        .await;
     assert_eq!(read(body.expect("a blob")).await, Ok(b"blob".to_vec()));
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::server::{Asked, ClosedPort, Reply, TestServer, answer, answer_with};
 use super::{ask, client, client_at, digest, get, latest, mirror_of, read, repository};
 use crate::clock::Fake;
-use crate::upstream::{Client, Error, InstanceId, Standing, Via};
+use crate::upstream::{Client, Error, InstanceId, Manner, Patience, Standing, Via};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ fn clock() -> Arc<Fake> {
 }
 
 async fn head(client: &Client) -> Result<(), Error> {
-    let asking = ask(client).with_fallback();
+    let asking = ask(client).in_manner(Manner::WithFallback);
     let head = asking.head_manifest(&repository(), &latest()).await;
     head.map(|_| ())
 }
@@ -183,11 +183,15 @@ async fn a_resume_goes_through_an_open_breaker_and_an_answer_closes_it() {
     let client = client(&mirror_of(&[&server.url]));
     status.store(503, Ordering::SeqCst);
     get(&client).await.expect_err("503");
-    let resume = || ask(&client).insistently();
-    let again = resume().get_blob(&repository(), &digest(), 0).await;
+    let resume = || ask(&client).in_manner(Manner::Insistently);
+    let again = resume()
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
+        .await;
     again.expect_err("asked, and still 503");
     status.store(200, Ordering::SeqCst);
-    let body = resume().get_blob(&repository(), &digest(), 0).await;
+    let body = resume()
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
+        .await;
     read(body.expect("a blob")).await.expect("its bytes");
     assert_eq!(server.asked().len(), 3);
     get(&client).await.expect("the upstream is well again");
@@ -205,7 +209,9 @@ async fn a_storage_that_is_gone_is_not_the_registrys_trouble() {
     })
     .await;
     let client = client(&mirror_of(&[&server.url]));
-    let blob = ask(&client).get_blob(&repository(), &digest(), 0).await;
+    let blob = ask(&client)
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
+        .await;
     assert!(matches!(blob, Err(Error::Unavailable { .. })), "{blob:?}");
     assert!(client.standing().healthy);
     get(&client).await.expect("manifests go on");
@@ -259,7 +265,7 @@ async fn what_is_left_of_the_limit_is_told_and_background_work_stops_first() {
     let told = (standing.ratelimit_remaining, standing.ratelimit_limit);
     assert_eq!(told, (Some(76), Some(100)));
     let background = || {
-        let asking = ask(&client).in_background();
+        let asking = ask(&client).in_manner(Manner::InBackground);
         async move { asking.get_manifest(&repository(), &latest(), 1024).await }
     };
     background().await.expect("enough is left");
@@ -282,7 +288,7 @@ async fn background_work_asks_no_upstream_in_trouble_and_may_be_the_one_that_fin
     status.store(503, Ordering::SeqCst);
     get(&client).await.expect_err("503");
     let background = || {
-        let asking = ask(&client).in_background();
+        let asking = ask(&client).in_manner(Manner::InBackground);
         async move { asking.get_manifest(&repository(), &latest(), 1024).await }
     };
     assert!(!client.spare());
@@ -309,8 +315,8 @@ async fn blobs_under_way_leave_a_place_for_manifests_and_are_counted_until_they_
     mirror.timeout.read = Duration::from_secs(3);
     let client = client(&mirror);
     let (repository, digest) = (repository(), digest());
-    let waiting = || ask(&client).get_blob(&repository, &digest, 0);
-    let at_once = || ask(&client).get_blob_at_once(&repository, &digest, 0);
+    let waiting = || ask(&client).get_blob(&repository, &digest, 0, Patience::Waits);
+    let at_once = || ask(&client).get_blob(&repository, &digest, 0, Patience::AtOnce);
     let first = waiting().await.expect("a place is free");
     let busy = Error::Busy {
         retry_after_secs: 1,
@@ -333,7 +339,9 @@ async fn a_whole_answer_has_to_come_in_the_total_time() {
     mirror.timeout.total = Some(Duration::from_secs(2));
     mirror.limits.bandwidth = 1000;
     let client = client(&mirror);
-    let body = ask(&client).get_blob(&repository(), &digest(), 0).await;
+    let body = ask(&client)
+        .get_blob(&repository(), &digest(), 0, Patience::Waits)
+        .await;
     let endless = read(body.expect("it begins in time")).await;
     assert!(matches!(endless, Err(Error::TimedOut { .. })));
     let silent = get(&client).await;
@@ -352,7 +360,7 @@ async fn a_part_of_a_blob_is_asked_for_by_its_first_and_last_byte() {
     .await;
     let client = client(&mirror_of(&[&server.url]));
     let (repository, digest) = (repository(), digest());
-    let part = |part| ask(&client).get_blob_part(&repository, &digest, part);
+    let part = |part| ask(&client).get_blob_part(&repository, &digest, part, Patience::Waits);
     let body = part(2..5).await.expect("a part");
     assert_eq!((body.start, body.total), (2, Some(9)));
     assert_eq!(read(body).await, Ok(b"234".to_vec()));

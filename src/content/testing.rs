@@ -1,0 +1,36 @@
+//! A content room for tests, over a real store and database in a temporary directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use blobstore::BlobStore;
+use blobstore::filesystem::Filesystem;
+use metadata::Metadata;
+
+use super::{Content, Reserve, Settings};
+use crate::clock::Fake;
+use crate::config::{Cache, Space};
+use crate::telemetry::Metrics;
+
+/// Opens it in `directory`; nothing has to stay free on the disk.
+pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>) {
+    let store = Arc::new(Filesystem::open(directory).expect("an empty directory opens"));
+    let clock = Arc::new(Fake::at(1_000_000));
+    let database = directory.join(metadata::FILE_NAME);
+    let settings = Settings {
+        lease: Duration::from_secs(3600),
+        root: directory.to_owned(),
+        cache: Cache {
+            minfree: Space::Bytes(0),
+            ..cache
+        },
+        lifetimes: BTreeMap::new(),
+    };
+    let metadata = Metadata::open(&database, clock).expect("a new database opens");
+    let reserve = Reserve::take(directory);
+    let shared: Arc<dyn BlobStore> = store.clone();
+    let content = Content::new(shared, metadata, reserve, settings, Metrics::new());
+    (content, store)
+}
