@@ -264,7 +264,7 @@ mod tests {
         };
         let mut under_way = start();
         let own = || Box::pin(async { Ok(7_u32) }) as super::Asking<u32>;
-        let client = flights.ask_unless("tag", own, || {}, Result::is_err);
+        let client = flights.ask_unless("tag", own, patient, Result::is_err);
         tokio::pin!(client);
         for _ in 0..3 {
             assert!(futures_util::poll!(client.as_mut()).is_pending());

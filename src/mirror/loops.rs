@@ -10,7 +10,7 @@ use oci::Page;
 use super::error::{Error, trouble};
 use super::missing::Thing;
 use super::remotes::{Mirror, Target};
-use crate::upstream;
+use crate::upstream::{self, Manner};
 
 /// How long an answer may take before. In a ring each mirror but one waits so long: three are through within a second.
 const UNSUSPECTED: Duration = Duration::from_millis(300);
@@ -44,7 +44,7 @@ impl Target {
     /// Asks for `thing` by the way the request has come.
     async fn probe(&self, thing: &Thing) -> Result<(), upstream::Error> {
         // Insistently: what is waited for may be the one request that finds out whether the upstream is well again.
-        let (asking, path) = (self.ask().insistently(), &self.path);
+        let (asking, path) = (self.ask().in_manner(Manner::Insistently), &self.path);
         match thing {
             Thing::Manifest(reference) => asking.head_manifest(path, reference).await.map(drop),
             Thing::Blob(digest) => asking.head_blob(path, digest).await.map(drop),
