@@ -31,6 +31,6 @@ pub use follower::Follower;
 pub use image::{ImageProgress, Tell};
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
-pub use remotes::{Mirror, Remote, Target};
+pub use remotes::{Mirror, Owner, Remote, Target};
 pub use status::MirrorStatus;
 pub use tally::Saved;
