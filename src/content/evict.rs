@@ -266,7 +266,7 @@ impl Content {
         Some(i64::try_from(shortest.as_micros()).unwrap_or(i64::MAX))
     }
 
-    async fn write_pulls_or_warn(&self) {
+    pub(super) async fn write_pulls_or_warn(&self) {
         if let Err(error) = self.flush_pulls().await {
             tracing::warn!(%error, "could not write when content was last pulled");
         }

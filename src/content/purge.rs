@@ -53,7 +53,7 @@ impl Content {
     /// Storage errors; what was freed before stays freed.
     pub async fn purge(&self, pattern: &Glob) -> Result<EvictReport, Error> {
         let _turn = self.evicting.lock().await;
-        self.flush_pulls().await?;
+        self.write_pulls_or_warn().await;
         let cached = self.gather_cached().await?;
         let pattern = Pattern::new(pattern);
         let (mut cached, fits) = tokio::task::spawn_blocking(move || {

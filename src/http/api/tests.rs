@@ -6,6 +6,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use utoipa::OpenApi;
 
+use super::jobs::problem;
 use super::openapi::Document;
 use super::paging::Page;
 use super::problem::Problem;
@@ -113,6 +114,12 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
         Value::Array(entries) => entries.iter().for_each(|entry| collect(entry, references)),
         _ => {}
     }
+}
+
+#[test]
+fn a_full_disk_is_told_as_such() {
+    let full = problem(crate::jobs::Error::StorageFull).into_response();
+    assert_eq!(full.status(), StatusCode::INSUFFICIENT_STORAGE);
 }
 
 #[test]
