@@ -45,6 +45,8 @@ pub struct EvictReport {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Manifests and blobs that were to go and stay, because they are in use, leased, or needed by what stays.
+    pub kept: u64,
     /// Whether more is stored than was to be left, because the rest is pinned, in use or leased.
     pub left_over_bound: bool,
 }
@@ -105,12 +107,14 @@ impl Content {
                 manifests,
                 blobs,
                 bytes,
+                kept,
                 left_over_bound,
             } = report;
             tracing::info!(
                 manifests,
                 blobs,
                 bytes,
+                kept,
                 left_over_bound,
                 "evicted mirrored content"
             );
@@ -125,6 +129,7 @@ impl Content {
         choices: Vec<Choice>,
     ) -> Result<(EvictReport, usize), Error> {
         let mut report = EvictReport::default();
+        let chosen = choices.len();
         let mut gone = 0;
         let mut batch = Batch::default();
         for choice in choices {
@@ -135,6 +140,7 @@ impl Content {
             }
         }
         gone += self.run_batch(batch, &mut report).await?;
+        report.kept = chosen.saturating_sub(gone) as u64;
         Ok((report, gone))
     }
 

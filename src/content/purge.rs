@@ -77,7 +77,8 @@ impl Content {
             cached.units[choice.unit].last_pull = i64::MAX;
         }
         let (mut report, gone) = self.take_away(&cached, choices).await?;
-        report.left_over_bound = gone < fits.units.len();
+        report.kept = fits.units.len().saturating_sub(gone) as u64;
+        report.left_over_bound = report.kept > 0;
         Ok(report)
     }
 }

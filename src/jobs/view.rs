@@ -81,6 +81,8 @@ pub struct Progress {
     /// Bytes that were freed.
     #[serde(rename = "bytesfreed")]
     pub bytes_freed: u64,
+    /// Manifests and blobs that were to be removed and stay, because they are in use, leased, or needed by what stays.
+    pub kept: u64,
 }
 
 /// A job as people see it.
@@ -136,6 +138,7 @@ impl Progress {
             bytes_total: self.bytes_total.max(other.bytes_total),
             manifests: self.manifests.max(other.manifests),
             bytes_freed: self.bytes_freed.max(other.bytes_freed),
+            kept: self.kept.max(other.kept),
         }
     }
 
