@@ -23,9 +23,18 @@ impl JobKind {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [Self::Warm, Self::Purge]
-            .into_iter()
+        std::iter::successors(Some(Self::FIRST), |kind| kind.next())
             .find(|kind| kind.name() == name)
+    }
+
+    const FIRST: Self = Self::Warm;
+
+    /// Returns the next kind; written as a match so that a new one cannot be forgotten.
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Warm => Some(Self::Purge),
+            Self::Purge => None,
+        }
     }
 }
 

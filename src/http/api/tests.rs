@@ -45,7 +45,7 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
         }
     }
     let mut routed = BTreeSet::new();
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::all() {
         for method in endpoint
             .allow()
             .split(", ")
@@ -59,7 +59,7 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
 
 #[test]
 fn every_documented_path_is_routed_with_its_method_alone() {
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::all() {
         let path = endpoint.template().replace("{id}", "7");
         for method in [
             Method::GET,
