@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 use super::distribution_metrics::DistributionMetrics;
-use super::labels::{Breaker, CacheResult, Endpoint, Kind};
+use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,8 +30,8 @@ struct Answered {
 struct Asked {
     upstream: Arc<str>,
     kind: Kind,
-    /// The HTTP status, or `error` and `timeout` where none came.
-    status: String,
+    /// The HTTP status or its class, or `error` and `timeout` where none came.
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -273,12 +273,13 @@ impl Metrics {
         self.0.inflight.get_or_create(&by(upstream)).inc_by(change);
     }
 
-    /// Counts a request to an upstream: `status` is the HTTP status, or `error` or `timeout`.
+    /// Counts a request to an upstream: `status` is the HTTP status, or `error` or `timeout`. Unusual statuses are
+    /// counted by their class, such as `4xx`.
     pub fn upstream_request(&self, upstream: &Arc<str>, kind: Kind, status: &str, took: Duration) {
         let labels = Asked {
             upstream: Arc::clone(upstream),
             kind,
-            status: status.to_owned(),
+            status: usual_status(status),
         };
         self.0.upstream_requests.get_or_create(&labels).inc();
         let labels = ByKind {
@@ -444,5 +445,31 @@ mod tests {
         assert_eq!((numbers.hits, numbers.misses), (2, 1));
         assert_eq!((numbers.bytes_saved, numbers.bytes_fetched), (7, 11));
         assert_eq!(numbers.inflight, 2);
+    }
+
+    #[test]
+    fn an_upstream_cannot_make_series_by_inventing_statuses() {
+        let metrics = Metrics::new();
+        let hub: Arc<str> = "docker.io".into();
+        for status in 100..1000 {
+            let status = status.to_string();
+            metrics.upstream_request(&hub, Kind::Blob, &status, Duration::ZERO);
+        }
+        for status in ["404", "error", "timeout"] {
+            metrics.upstream_request(&hub, Kind::Blob, status, Duration::ZERO);
+        }
+        let text = metrics.render();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("seawall_upstream_requests_total{"));
+        assert_eq!(series.count(), 22 + 6, "{text}");
+        for (status, count) in [("404", 2), ("4xx", 92), ("418", 0), ("timeout", 1)] {
+            let label = format!(
+                r#"seawall_upstream_requests_total{{upstream="docker.io",kind="blob",status="{status}"}} "#
+            );
+            let shown = text.lines().find_map(|line| line.strip_prefix(&label));
+            let shown: u64 = shown.map_or(0, |count| count.parse().expect("a count"));
+            assert_eq!(shown, count, "{status}");
+        }
     }
 }
