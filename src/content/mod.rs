@@ -42,5 +42,4 @@ pub use reserve::Reserve;
 pub use room::{CacheSize, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
-pub use turns::Turns;
 pub use uploads::{Piece, Upload};

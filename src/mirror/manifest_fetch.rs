@@ -7,7 +7,7 @@ use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::account::{Miss, MissReason};
 use super::error::{Error, protocol};
-use super::manifest::{CacheState, ManifestFound, Stored};
+use super::manifest::{CacheState, ManifestFound};
 use super::missing::Thing;
 use super::noted_tags::{Facts, Noted};
 use super::remotes::{Manner, Mirror, Target};
@@ -35,6 +35,16 @@ struct Errand<'a> {
     tag: Option<&'a Tag>,
     manner: Manner,
     reason: MissReason,
+}
+
+/// What is stored.
+enum Stored {
+    /// Nothing.
+    Absent,
+    /// A manifest that can be served.
+    Sound(ManifestFound),
+    /// A damaged one, which counts as absent, so that it is fetched again.
+    Damaged,
 }
 
 impl Mirror {
@@ -92,8 +102,8 @@ impl Mirror {
             Some(row) => {
                 if self.is_fresh(target, tag, row) {
                     match self.stored(row.clone()).await? {
-                        Stored::Sound(found) => return Ok(found),
-                        Stored::Damaged | Stored::Absent => errand.manner = Manner::Plain,
+                        Some(found) => return Ok(found),
+                        None => errand.manner = Manner::Plain,
                     }
                 }
                 self.revalidate(errand, tag, row).await
@@ -130,7 +140,10 @@ impl Mirror {
 
     async fn look(&self, row: Option<ManifestRow>) -> Result<Stored, Error> {
         match row {
-            Some(row) => self.stored(row).await,
+            Some(row) => {
+                let sound = self.stored(row).await?;
+                Ok(sound.map_or(Stored::Damaged, Stored::Sound))
+            }
             None => Ok(Stored::Absent),
         }
     }
@@ -156,8 +169,8 @@ impl Mirror {
                 .confirm_tag(&target.repository, tag, &row.digest);
             unless_noted(confirmed.await);
             match self.stored(row.clone()).await? {
-                Stored::Sound(found) => return Ok(revalidated(found)),
-                Stored::Damaged | Stored::Absent => reason = MissReason::Damaged,
+                Some(found) => return Ok(revalidated(found)),
+                None => reason = MissReason::Damaged,
             }
         } else {
             let repository = &target.repository;

@@ -23,7 +23,7 @@ mod status;
 mod tally;
 mod unconfirmed;
 
-pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Via};
 pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};

@@ -18,15 +18,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Manifest,
-        Self::Blob,
-        Self::Referrers,
-        Self::Tags,
-        Self::Token,
-    ];
-
     /// Returns the word in labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -63,12 +63,8 @@ pub struct MirrorNumbers {
     pub misses: u64,
     /// Manifests served stale.
     pub stale: u64,
-    /// Requests that failed.
-    pub errors: u64,
     /// Bytes sent to clients that were not fetched for them.
     pub bytes_saved: u64,
-    /// Bytes fetched.
-    pub bytes_fetched: u64,
     /// Blob fetches under way.
     pub inflight: u64,
 }
@@ -335,11 +331,6 @@ impl Metrics {
         self.0.cache_max_bytes.set(most);
     }
 
-    /// Returns the size of the cache and its bound in bytes, as last noted.
-    pub fn cache_sizes(&self) -> (u64, u64) {
-        (self.0.cache_bytes.get(), self.0.cache_max_bytes.get())
-    }
-
     /// Notes the bytes of all blobs and how many uploads are open.
     pub fn store_size(&self, bytes: u64, uploads: u64) {
         self.0.blob_bytes.set(bytes);
@@ -369,18 +360,14 @@ impl Metrics {
             counter.map_or(0, |counter| counter.get())
         };
         let content = |result| of(Kind::Manifest, result) + of(Kind::Blob, result);
-        let errors = Kind::ALL.iter().map(|kind| of(*kind, CacheResult::Error));
         let saved = self.0.bytes_saved.get(&by(upstream));
-        let fetched = self.0.upstream_bytes.get(&by(upstream));
         let inflight = self.0.inflight.get(&by(upstream));
         let inflight = inflight.map_or(0, |gauge| gauge.get());
         MirrorNumbers {
             hits: content(CacheResult::Hit) + content(CacheResult::Revalidated),
             misses: content(CacheResult::Miss),
             stale: content(CacheResult::Stale),
-            errors: errors.sum(),
             bytes_saved: saved.map_or(0, |counter| counter.get()),
-            bytes_fetched: fetched.map_or(0, |counter| counter.get()),
             inflight: u64::try_from(inflight).unwrap_or_default(),
         }
     }
@@ -443,7 +430,7 @@ mod tests {
         }
         let numbers = metrics.of_mirror(&hub);
         assert_eq!((numbers.hits, numbers.misses), (2, 1));
-        assert_eq!((numbers.bytes_saved, numbers.bytes_fetched), (7, 11));
+        assert_eq!(numbers.bytes_saved, 7);
         assert_eq!(numbers.inflight, 2);
     }
 
