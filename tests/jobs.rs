@@ -151,6 +151,31 @@ async fn the_job_of_a_killed_server_goes_on_at_the_next_start() {
     assert_eq!((ended.state, ended.error), (JobState::Done, None));
 }
 
+#[tokio::test]
+async fn jobs_that_only_another_version_knows_do_not_end_the_list() {
+    let (upstream, mut server) = world().await;
+    upstream.hold("team/app", &image("a"), &["v1"]);
+    let oldest = run(&server, warm(&["team/app:v1"], &[])).await;
+    server.stop().await;
+    let database = rusqlite::Connection::open(server.data().join("seawall.db")).unwrap();
+    let unknown = "INSERT INTO jobs (kind, unique_key, payload, state, run_after, created_at, finished_at) \
+        SELECT 'scrub', 'scrub', '{}', 3, created_at, created_at, finished_at FROM jobs LIMIT 1";
+    for _ in 0..5 {
+        assert_eq!(database.execute(unknown, []).unwrap(), 1);
+    }
+    drop(database);
+    server.start_again().await;
+    let latest = run(&server, warm(&["team/app:v1"], &[])).await;
+    let ids = async |limit, before| -> Vec<i64> {
+        let listed = server.jobs().list(limit, before).await.unwrap();
+        listed.iter().map(|job| job.id).collect()
+    };
+    assert_eq!(ids(2, None).await, [latest.id, oldest.id]);
+    assert_eq!(ids(1, None).await, [latest.id]);
+    assert_eq!(ids(1, Some(latest.id)).await, [oldest.id]);
+    assert_eq!(ids(5, Some(oldest.id)).await, [0; 0]);
+}
+
 /// An upstream with three requests left, of which a client's pull of `team/first:v1` learned.
 async fn scarce() -> (FakeUpstream, TestServer) {
     let (upstream, server) = world().await;

@@ -99,6 +99,25 @@ async fn a_client_that_gets_the_child_of_an_index_is_one_request() {
 }
 
 #[tokio::test]
+async fn a_child_that_is_fetched_saves_nothing_although_its_index_was_here() {
+    let (upstream, server) = mirrored(json!({})).await;
+    let children = [Recipe::image("amd64").docker().build()];
+    let many = index(Algorithm::Sha256, &children, &[]);
+    upstream.hold("team/app", &many, &["many"]);
+    let path = TAG.replace("/v1", "/many");
+    server.client().get(&path).await.expect_status(200);
+    let child = || server.client().get(&path).header("accept", DOCKER_MANIFEST);
+    let reply = child().await.expect_status(200);
+    assert_eq!(reply.body, children[0].top().bytes);
+    assert_eq!(requests(&server, "manifest", "miss").await, 2);
+    assert_eq!(bytes_saved(&server).await, 0);
+    child().await.expect_status(200);
+    assert_eq!(requests(&server, "manifest", "hit").await, 1);
+    let size = children[0].top().bytes.len() as u64;
+    assert_eq!(bytes_saved(&server).await, size);
+}
+
+#[tokio::test]
 async fn lists_are_counted_by_their_kind() {
     let (upstream, server) = mirrored(json!({})).await;
     let client = server.client();

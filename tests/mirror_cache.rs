@@ -340,6 +340,23 @@ async fn a_purge_of_a_repository_takes_what_has_no_tag() {
 }
 
 #[tokio::test]
+async fn a_purge_knows_a_port_of_a_mirror_from_a_tag() {
+    const NAME: &str = "registry.example:5000";
+    let (upstream, images) = upstream_with(&["a"]).await;
+    let mirror = json!({"name": NAME, "endpoints": [upstream.url()]});
+    let server = TestServer::builder().mirror(mirror).start().await;
+    let name = format!("{NAME}/team/app");
+    for pattern in [name.clone(), format!("{name}:*"), format!("{NAME}/**")] {
+        // By digest, so that it has no tag here.
+        server.client().expect_pull(&name, &images[0]).await;
+        let other = server.purge(&format!("{name}:b*")).await;
+        assert_eq!(other.manifests, 0);
+        assert_eq!(server.purge(&pattern).await.manifests, 1, "{pattern}");
+        assert!(server.stored_blobs().is_empty(), "{pattern}");
+    }
+}
+
+#[tokio::test]
 async fn a_repository_of_which_all_was_evicted_still_gets_its_blobs_from_upstream() {
     let (upstream, images) = upstream_with(&["a"]).await;
     let server = mirror(&upstream, json!({})).start().await;

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::binary::{Outcome, Served, run, seawall};
+use crate::support::gate::Gate;
 use crate::support::images::{Content, Recipe};
 use crate::support::server::{TestServer, UPSTREAM};
 use crate::support::upstream::FakeUpstream;
@@ -152,6 +153,35 @@ async fn a_warmed_image_that_is_purged_is_fetched_anew() {
     let name = format!("{UPSTREAM}/team/app");
     world.server.client().expect_pull(&name, &content).await;
     assert_eq!(world.upstream.count(Kind::BlobGet), 2 * fetched);
+}
+
+#[tokio::test]
+async fn a_purge_says_what_it_had_to_leave() {
+    let world = World::new().await;
+    let content = world.hold("team/app", "1.0");
+    let client = world.server.client();
+    let name = format!("/v2/{UPSTREAM}/team/app");
+    let tag = format!("{name}/manifests/1.0");
+    client.get(&tag).await.expect_status(200);
+    let gate = Gate::closed();
+    world
+        .upstream
+        .next(Kind::BlobGet, Fault::StallAt(100, gate.clone()));
+    let layer = &content.blobs[1];
+    let mut pulling = client
+        .get(&format!("{name}/blobs/{}", layer.digest))
+        .begin()
+        .await;
+    let mut read = pulling.read_at_least(1).await;
+    let outcome = world.mirror(&["purge", &format!("{UPSTREAM}/**")]).await;
+    assert_eq!(
+        outcome.stdout,
+        "removed 0 manifests, freed 0 B; 1 manifests or blobs stay, in use or leased\n",
+        "{outcome:#?}"
+    );
+    gate.open();
+    read.extend(pulling.rest().await.expect("the body is whole"));
+    assert_eq!(read, layer.bytes);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -383,4 +384,40 @@ async fn a_blob_that_the_upstream_loses_before_a_part_of_it_comes_is_an_unknown_
     let call = world.served.client().get(&path);
     let lost = call.header("range", "bytes=2000000-2000099").await;
     lost.expect_error(404, "BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_purge_makes_room_on_a_full_disk() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let (blob, path) = world.hold(Algorithm::Sha256, "purged", FITTING);
+    world.expect_kept_in_the_end(&blob, &path).await;
+    world.served.fill();
+    let admin = world.served.socket();
+    // The log of the database may still have room for a few rows; for all of these it has none.
+    for round in 0..200 {
+        let pattern = format!("none.example/{round}/{}", "x".repeat(400));
+        let queued = admin.post("/api/v1/mirrors/purge");
+        let queued = queued.json(&json!({"pattern": pattern})).await;
+        queued.expect_status(202);
+    }
+    let purge = admin.post("/api/v1/mirrors/purge");
+    let purge = purge.json(&json!({"pattern": "up.example/**"})).await;
+    let job = purge.expect_status(202).location();
+    let started = Instant::now();
+    let ended = loop {
+        let shown = admin.get(&job).await.expect_status(200).json();
+        if shown["state"] != "queued" && shown["state"] != "running" {
+            break shown;
+        }
+        assert!(started.elapsed() < PATIENCE, "{shown}");
+    };
+    assert_eq!(ended["state"], "done", "{ended}");
+    let freed = ended["progress"]["bytesfreed"].as_u64().unwrap();
+    assert_eq!(freed, FITTING as u64);
+    assert!(world.served.free() > 0);
+    let (small, path) = world.hold(Algorithm::Sha256, "after", 100_000);
+    let reply = world.served.client().get(&path).await.expect_status(200);
+    assert!(reply.body == small.bytes);
 }

@@ -132,7 +132,8 @@ async fn what_cannot_be_warmed_is_told_and_the_rest_is_warmed() {
     assert!(told.contains("and 2 more"), "{told}");
     let job = run(&server, warm(&["team/app:v1"], &["windows/amd64"])).await;
     assert!(job.error.unwrap().contains("nothing for windows/amd64"));
-    let elsewhere = WarmImages::new(vec!["elsewhere.example/a".into()], Vec::new()).unwrap();
+    // No host: a repository of the default upstream.
+    let elsewhere = WarmImages::new(vec!["elsewhere/a".into()], Vec::new()).unwrap();
     let default = server.jobs().start(Payload::Warm(elsewhere)).await.unwrap();
     let job = server.ended(default.id).await;
     assert_eq!(
@@ -152,6 +153,20 @@ async fn a_server_without_mirrors_refuses_to_warm() {
     let told = refused.unwrap_err().to_string();
     assert!(told.contains("belongs to no mirror"), "{told}");
     assert_eq!(server.jobs().list(10, None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_image_of_a_registry_that_is_not_mirrored_is_refused_and_not_sought_at_the_default_upstream()
+ {
+    let (upstream, server) = world().await;
+    for name in ["ghcr.io/team/app:v1", "localhost/app", "other:5000/app:v1"] {
+        let images = WarmImages::new(vec![name.to_owned()], Vec::new()).unwrap();
+        let refused = server.jobs().start(Payload::Warm(images)).await;
+        let told = refused.expect_err(name).to_string();
+        assert!(told.contains(name), "{told}");
+        assert!(told.contains("belongs to no mirror"), "{told}");
+    }
+    assert_eq!(upstream.total(), 0);
 }
 
 #[tokio::test]

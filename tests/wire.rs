@@ -1,6 +1,7 @@
 //! The bytes on the wire: what two parties could read in two ways is refused, and every client reads
 //! its answer.
 
+use crate::support::binary::{Served, seawall};
 use crate::support::images::{Algorithm, Recipe, digest_of, noise};
 use crate::support::raw::{RawConnection, exchange};
 use crate::support::server::TestServer;
@@ -235,4 +236,39 @@ async fn endless_headers_are_refused() {
         assert!([400, 431].contains(&reply.status), "{reply:?}");
     }
     server.client().get("/v2/").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn the_access_log_tells_the_bytes_that_were_sent_not_those_that_were_announced() {
+    const LARGE: usize = 32 << 20;
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("config.yml");
+    std::fs::write(
+        &config,
+        "version: 0.1\nhttp: {addr: '127.0.0.1:0'}\nstorage: filesystem\n",
+    )
+    .unwrap();
+    let served = Served::start(seawall(home.path()).arg("serve").arg(&config)).await;
+    let client = served.client();
+    let digest = client.push_blob("team/app", &noise("large", LARGE)).await;
+    let path = format!("/v2/team/app/blobs/{digest}");
+    let logged = |method: &str| -> Vec<usize> {
+        let line = format!("\"{method} {path} HTTP/1.1\" 200 ");
+        let screen = served.screen();
+        let counts = screen.lines().filter_map(|shown| {
+            let (_, rest) = shown.split_once(&line)?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        counts.collect()
+    };
+    client.head(&path).await.expect_status(200);
+    client.until("HEAD", || logged("HEAD") == [0]).await;
+    client.get(&path).await.expect_status(200);
+    client.until("GET", || logged("GET") == [LARGE]).await;
+    let mut broken = client.get(&path).begin().await;
+    broken.read_at_least(1).await;
+    drop(broken);
+    client.until("a break", || logged("GET").len() == 2).await;
+    let sent = logged("GET")[1];
+    assert!(0 < sent && sent < LARGE, "{sent}");
 }

@@ -75,7 +75,7 @@ fn explain(loaded: &Loaded) -> String {
     );
     row(
         "deletes",
-        if config.storage.delete_enabled && !config.storage.readonly {
+        if config.storage.delete_enabled && !config.storage.readonly && !config.mirrors.proxy_only {
             "accepted"
         } else {
             "refused"
@@ -268,6 +268,20 @@ ok
 ";
         let start = output.stdout.find("mirrors ").expect("mirrors are told");
         assert_eq!(&output.stdout[start..], expected);
+    }
+
+    #[test]
+    fn a_mirror_of_one_registry_alone_takes_neither_pushes_nor_deletes() {
+        let variables = [
+            ("HOME", "/home/u"),
+            ("REGISTRY_PROXY_REMOTEURL", "https://up.example"),
+            ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+        ];
+        let output = check(&Arguments::default(), &Environment::of(&variables));
+        let output = output.unwrap_or_else(|failure| panic!("{:?}", failure.reasons));
+        for line in ["pushes    refused\n", "deletes   refused\n"] {
+            assert!(output.stdout.contains(line), "{}", output.stdout);
+        }
     }
 
     #[test]

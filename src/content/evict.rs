@@ -46,6 +46,8 @@ pub struct EvictReport {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Manifests and blobs that were to go and stay, because they are in use, leased, or needed by what stays.
+    pub kept: u64,
     /// Whether more is stored than was to be left, because the rest is pinned, in use or leased.
     pub left_over_bound: bool,
 }
@@ -115,12 +117,14 @@ impl Content {
                 manifests,
                 blobs,
                 bytes,
+                kept,
                 left_over_bound,
             } = report;
             tracing::info!(
                 manifests,
                 blobs,
                 bytes,
+                kept,
                 left_over_bound,
                 "evicted mirrored content"
             );
@@ -135,6 +139,7 @@ impl Content {
         choices: Vec<Choice>,
     ) -> Result<(EvictReport, usize), Error> {
         let mut report = EvictReport::default();
+        let chosen = choices.len();
         let mut gone = 0;
         let mut batch = Batch::default();
         for choice in choices {
@@ -145,6 +150,7 @@ impl Content {
             }
         }
         gone += self.run_batch(batch, &mut report).await?;
+        report.kept = chosen.saturating_sub(gone) as u64;
         Ok((report, gone))
     }
 
@@ -281,7 +287,7 @@ impl Content {
         Some(i64::try_from(shortest.as_micros()).unwrap_or(i64::MAX))
     }
 
-    async fn write_pulls_or_warn(&self) {
+    pub(super) async fn write_pulls_or_warn(&self) {
         if let Err(error) = self.flush_pulls().await {
             tracing::warn!(%error, "could not write when content was last pulled");
         }

@@ -104,11 +104,6 @@ struct Whole<'a> {
 }
 
 impl Fill {
-    /// Returns the bytes taken so far.
-    pub fn accepted(&self) -> u64 {
-        self.ingest.accepted()
-    }
-
     /// Takes all of `body`.
     ///
     /// # Errors

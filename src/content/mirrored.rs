@@ -135,7 +135,9 @@ impl Content {
     /// # Errors
     /// Storage errors.
     pub async fn forget_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), Error> {
-        self.metadata.delete_tag(repository, tag).await?;
+        self.reserve
+            .with(|| async { Ok(self.metadata.delete_tag(repository, tag).await?) })
+            .await?;
         Ok(())
     }
 

@@ -45,5 +45,4 @@ pub use reserve::Reserve;
 pub use room::{CacheSize, ROOM_PATIENCE, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
-pub use turns::Turns;
 pub use uploads::{Piece, Upload};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use oci::{Glob, Tag};
+use oci::{Glob, Tag, split_tag};
 
 use super::cached::Cached;
 use super::error::Error;
@@ -29,16 +29,11 @@ struct Pattern {
 
 impl Pattern {
     fn new(pattern: &Glob) -> Self {
-        let text = pattern.as_str();
-        let name = text
-            .strip_suffix(":*")
-            .or_else(|| text.strip_suffix(":**"))
-            .unwrap_or(text);
+        let (name, tag) = split_tag(pattern.as_str());
+        let is_whole = matches!(tag, None | Some("*" | "**"));
         Self {
             image: pattern.clone(),
-            whole: (!name.contains(':'))
-                .then(|| Glob::parse(name).ok())
-                .flatten(),
+            whole: is_whole.then(|| Glob::parse(name).ok()).flatten(),
         }
     }
 
@@ -51,14 +46,14 @@ impl Pattern {
 
 impl Content {
     /// Frees the mirrored content that fits `pattern`, over `<mirror>/<repository>:<tag>`, at once: tags that fit go, and
-    /// manifests that have no other tag, with their children and referrers. A pattern without `:`, or that ends in `:*`,
+    /// manifests that have no other tag, with their children and referrers. A pattern without a tag, or that ends in `:*`,
     /// takes what has no tag in these repositories as well. Leases and readers are respected; pins are not.
     ///
     /// # Errors
     /// Storage errors; what was freed before stays freed.
     pub async fn purge(&self, pattern: &Glob) -> Result<EvictReport, Error> {
         let _turn = self.evicting.lock().await;
-        self.flush_pulls().await?;
+        self.write_pulls_or_warn().await;
         let cached = self.gather_cached().await?;
         let pattern = Pattern::new(pattern);
         let (mut cached, fits) = tokio::task::spawn_blocking(move || {
@@ -82,7 +77,8 @@ impl Content {
             cached.units[choice.unit].last_pull = i64::MAX;
         }
         let (mut report, gone) = self.take_away(&cached, choices).await?;
-        report.left_over_bound = gone < fits.units.len();
+        report.kept = fits.units.len().saturating_sub(gone) as u64;
+        report.left_over_bound = report.kept > 0;
         Ok(report)
     }
 }

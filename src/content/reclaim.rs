@@ -58,8 +58,10 @@ impl Content {
             last = Some(end.clone());
             let (in_use, deletable): (Vec<_>, Vec<_>) =
                 page.into_iter().partition(|(_, taken_over)| *taken_over);
-            let ids = in_use.iter().map(|(blob, _)| blob.id).collect();
-            self.metadata.forget_claimed(ids).await?;
+            let ids: Vec<i64> = in_use.iter().map(|(blob, _)| blob.id).collect();
+            self.reserve
+                .with(|| async { Ok(self.metadata.forget_claimed(ids.clone()).await?) })
+                .await?;
             let deletable = deletable.into_iter().map(|(blob, _)| blob).collect();
             finished += self.finish_claims(deletable).await?.blobs;
         }

@@ -6,7 +6,10 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tokio::sync::Mutex;
+
 use super::error::Error;
+use super::store::Content;
 
 /// Its size in bytes: some thousand transactions of the database's log.
 const SIZE: usize = 8 << 20;
@@ -15,6 +18,8 @@ const SIZE: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Reserve {
     path: PathBuf,
+    /// Held by who needs the reserve or takes it again, so that nobody takes it from under another's hands.
+    turn: Mutex<()>,
 }
 
 impl Reserve {
@@ -22,8 +27,9 @@ impl Reserve {
     pub fn take(directory: &Path) -> Self {
         let reserve = Self {
             path: directory.join("seawall.reserve"),
+            turn: Mutex::default(),
         };
-        reserve.refill();
+        refill(&reserve.path);
         reserve
     }
 
@@ -37,49 +43,68 @@ impl Reserve {
     {
         let done = match work().await {
             Err(Error::StorageFull) => {
+                let _turn = self.turn.lock().await;
                 tracing::warn!("the disk is full: using the reserve");
-                self.on_disk(Self::give_up).await;
-                work().await
+                self.on_disk(give_up).await;
+                let done = work().await;
+                self.on_disk(refill).await;
+                return done;
             }
-            done => return done,
+            done => done,
         };
-        self.on_disk(Self::refill).await;
+        // Whoever has the turn takes it again.
+        if done.is_ok()
+            && let Ok(_turn) = self.turn.try_lock()
+        {
+            self.on_disk(refill).await;
+        }
         done
     }
 
-    async fn on_disk(&self, step: fn(&Self)) {
-        let reserve = Self {
-            path: self.path.clone(),
-        };
-        if let Err(lost) = tokio::task::spawn_blocking(move || step(&reserve)).await {
+    async fn on_disk(&self, step: fn(&Path)) {
+        let path = self.path.clone();
+        if let Err(lost) = tokio::task::spawn_blocking(move || step(&path)).await {
             tracing::warn!(%lost, "could not change the reserve");
         }
     }
+}
 
-    fn give_up(&self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, "could not give up the reserve");
-        }
+fn give_up(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "could not give up the reserve");
     }
+}
 
-    /// Takes the reserve, whole or not at all: a partial one would only take the last room from others.
-    fn refill(&self) {
-        if fs::metadata(&self.path).is_ok_and(|file| file.len() == SIZE as u64) {
-            return;
-        }
-        if let Err(error) = self.write() {
-            tracing::debug!(%error, "no room for the reserve now");
-            self.give_up();
-        }
+/// Takes the reserve, whole or not at all: a partial one would only take the last room from others.
+fn refill(path: &Path) {
+    if fs::metadata(path).is_ok_and(|file| file.len() == SIZE as u64) {
+        return;
     }
+    if let Err(error) = write(path) {
+        tracing::debug!(%error, "no room for the reserve now");
+        give_up(path);
+    }
+}
 
-    fn write(&self) -> io::Result<()> {
-        // Written, not only announced: a sparse file reserves nothing.
-        let mut file = File::create(&self.path)?;
-        file.write_all(&vec![0; SIZE])?;
-        file.sync_data()
+fn write(path: &Path) -> io::Result<()> {
+    // Written, not only announced: a sparse file reserves nothing.
+    let mut file = File::create(path)?;
+    file.write_all(&vec![0; SIZE])?;
+    file.sync_data()
+}
+
+impl Content {
+    /// Writes rows of work that makes room, such as a purge; from the reserve, if there is no other room.
+    ///
+    /// # Errors
+    /// Storage errors; [`Error::StorageFull`] when the reserve is not enough.
+    pub async fn with_reserve<T, F>(&self, write: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, metadata::Error>>,
+    {
+        self.reserve.with(|| async { Ok(write().await?) }).await
     }
 }
 

@@ -52,10 +52,10 @@ async fn answer(
     for (name, value) in &context.settings.headers {
         headers.append(name.clone(), value.clone());
     }
-    if let Some(pending) = log {
-        pending.write(&context.access_log, &response);
+    match log {
+        Some(pending) => pending.follow(context, response),
+        None => response,
     }
-    response
 }
 
 async fn dispatch(

@@ -1,4 +1,5 @@
-//! Work that goes on without anybody waiting for it: one file per job, whose struct is its payload. Every job is a
+//! Work that goes on without anybody waiting for it: one file per kind of job, with what they
+//! are to do in `payload`. Every job is a
 //! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
 //! or rows but through the mirror and content rooms.
 

@@ -1,7 +1,7 @@
 //! What a job is to do, checked before it is queued, and how it is written into its row: JSON with a version, so that
 //! a later program knows what an earlier one meant.
 
-use oci::{Digest, Glob, RepositoryName, Tag};
+use oci::{Digest, Glob, RepositoryName, Tag, split_tag};
 use serde::{Deserialize, Serialize};
 
 use super::view::JobKind;
@@ -176,9 +176,8 @@ fn parse_image(text: &str) -> Result<(RepositoryName, WarmReference), PayloadErr
         let digest = Digest::parse(digest).map_err(|error| wrong(error.to_string()))?;
         return Ok((name(repository)?, WarmReference::Digest(digest)));
     }
-    // A colon before the last slash belongs to a port.
-    let tagged = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
-    let (repository, tag) = tagged.unwrap_or((text, "latest"));
+    let (repository, tag) = split_tag(text);
+    let tag = tag.unwrap_or("latest");
     let glob = Glob::parse(tag).map_err(|error| wrong(error.to_string()))?;
     if !is_pattern(tag) {
         Tag::parse(tag).map_err(|error| wrong(error.to_string()))?;

@@ -15,6 +15,7 @@ pub(super) async fn run(
     tally.count(|progress| {
         progress.manifests = report.manifests;
         progress.bytes_freed = report.bytes;
+        progress.kept = report.kept;
     });
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Claim, ClaimedJob, Outcome, Postponed};
+use metadata::{Claim, ClaimedJob, JobRow, Outcome, Postponed};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -14,8 +14,9 @@ use super::failure::Failure;
 use super::live::Tally;
 use super::payload::Payload;
 use super::service::{Inner, Jobs};
-use super::view::Progress;
+use super::view::{JobKind, Progress};
 use super::{purge, schedule, warm};
+use crate::content;
 
 /// Jobs that run at the same time.
 const AT_ONCE: usize = 2;
@@ -79,7 +80,7 @@ async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         schedule::follow(&inner).await;
         while running.len() < AT_ONCE {
-            match inner.metadata.claim_job(&inner.name, CLAIM_MICROS).await {
+            match claim(&inner).await {
                 Ok(Some(job)) => {
                     running.spawn(run_one(Arc::clone(&inner), job, stopped.clone()));
                 }
@@ -100,9 +101,39 @@ async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
     while running.join_next().await.is_some() {}
 }
 
+/// A job of this process.
+#[derive(Clone, Copy)]
+struct Claimed {
+    claim: Claim,
+    /// None for what another version queued.
+    kind: Option<JobKind>,
+}
+
+/// Claims a due job. On a full disk only when a purge waits: others are none the better for the reserve.
+async fn claim(inner: &Inner) -> Result<Option<ClaimedJob>, content::Error> {
+    let claim = || inner.metadata.claim_job(&inner.name, CLAIM_MICROS);
+    match claim().await {
+        Err(metadata::Error::StorageFull) if does_a_purge_wait(inner).await? => {
+            inner.write(Some(JobKind::Purge), claim).await
+        }
+        claimed => Ok(claimed?),
+    }
+}
+
+async fn does_a_purge_wait(inner: &Inner) -> Result<bool, metadata::Error> {
+    let jobs = inner.metadata.jobs(None, KEPT).await?;
+    let waits =
+        |job: &JobRow| job.state == metadata::JobState::Queued && job.kind == JobKind::Purge.name();
+    Ok(jobs.iter().any(waits))
+}
+
 /// Runs a claimed job to its end, to a stop, or until the claim is lost.
 async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receiver<bool>) {
     let ClaimedJob { claim, row } = job;
+    let claimed = Claimed {
+        claim,
+        kind: JobKind::from_name(&row.kind),
+    };
     tracing::info!(job = claim.id, kind = row.kind, "running a job");
     let before = Before {
         progress: row
@@ -122,7 +153,7 @@ async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receive
             let broke_off = |_| Err(Failure::Final("the job broke off".to_owned()));
             let ended = ended.unwrap_or_else(broke_off);
             let ending = ending(ended, before, tally.now(), inner.metadata.now());
-            record(&inner, claim, &ending, &tally, stopping).await;
+            record(&inner, claimed, &ending, &tally, stopping).await;
         }
         () = hold(&inner, claim, &tally) => {
             tracing::warn!(job = claim.id, "somebody else took a job over");
@@ -136,7 +167,7 @@ async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receive
                 stalled_since: before.stalled_since,
             });
             // What cannot be written now is put back at the next start.
-            if let Err(error) = write(&inner, claim, &put_back, &tally).await {
+            if let Err(error) = write(&inner, claimed, &put_back, &tally).await {
                 tracing::warn!(job = claim.id, %error, "could not put a job back");
             }
         }
@@ -180,13 +211,14 @@ async fn hold(inner: &Inner, claim: Claim, tally: &Tally) {
 /// Writes down how a job ended, as often as it takes: a job whose end is not known would run for ever.
 async fn record(
     inner: &Inner,
-    claim: Claim,
+    claimed: Claimed,
     ending: &Ending,
     tally: &Tally,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let Claimed { claim, .. } = claimed;
     loop {
-        match write(inner, claim, ending, tally).await {
+        match write(inner, claimed, ending, tally).await {
             Ok(true) => return told(claim, ending),
             Ok(false) => {
                 tracing::warn!(job = claim.id, "somebody else took a job over");
@@ -219,16 +251,23 @@ fn told(claim: Claim, ending: &Ending) {
 /// Writes an ending; false when somebody else has the job.
 async fn write(
     inner: &Inner,
-    claim: Claim,
+    claimed: Claimed,
     ending: &Ending,
     tally: &Tally,
-) -> Result<bool, metadata::Error> {
+) -> Result<bool, content::Error> {
+    let Claimed { claim, kind } = claimed;
     match ending {
-        Ending::Later(postponed) => inner.metadata.postpone_job(claim, postponed.clone()).await,
+        Ending::Later(postponed) => {
+            let put_back = || inner.metadata.postpone_job(claim, postponed.clone());
+            inner.write(kind, put_back).await
+        }
         Ending::Over(outcome) => {
             let progress = Some(tally.now().to_row());
-            let finished = inner.metadata.finish_job(claim, outcome.clone(), progress);
-            let finished = finished.await?;
+            let finish = || {
+                let metadata = &inner.metadata;
+                metadata.finish_job(claim, outcome.clone(), progress.clone())
+            };
+            let finished = inner.write(kind, finish).await?;
             if let Err(error) = inner.metadata.forget_jobs(KEPT_MICROS, KEPT).await {
                 tracing::debug!(%error, "could not forget old jobs");
             }

@@ -12,7 +12,7 @@ use super::payload::{Payload, PayloadError, WarmImages};
 use super::view::{JobKind, JobState, JobView};
 use crate::clock::Clock;
 use crate::config::Warm;
-use crate::content::Content;
+use crate::content::{self, Content};
 use crate::mirror::Mirror;
 
 /// The jobs of a server. Clones are handles of the same.
@@ -61,7 +61,8 @@ impl Jobs {
     /// Queues a job and returns it; the same one that is queued or running already is returned instead.
     ///
     /// # Errors
-    /// [`Error::Payload`] for work that cannot succeed here, and the database's.
+    /// [`Error::Payload`] for work that cannot succeed here, [`Error::StorageFull`] where not even the reserve has room
+    /// for a purge, and the database's.
     pub async fn start(&self, payload: Payload) -> Result<JobView, Error> {
         if let Payload::Warm(images) = &payload {
             self.inner.refuse_unmirrored(images)?;
@@ -71,7 +72,8 @@ impl Jobs {
             unique_key: payload.unique_key(),
             payload: payload.to_row(),
         };
-        let row = self.inner.metadata.queue_job(job).await?;
+        let queue = || self.inner.metadata.queue_job(job.clone());
+        let row = self.inner.write(Some(payload.kind()), queue).await?;
         self.inner.woken.notify_one();
         Ok(self.inner.view(payload.kind(), row))
     }
@@ -90,13 +92,39 @@ impl Jobs {
     /// # Errors
     /// The database's.
     pub async fn list(&self, limit: u32, before: Option<i64>) -> Result<Vec<JobView>, Error> {
-        let rows = self.inner.metadata.jobs(before, limit).await?;
-        let views = rows.into_iter().filter_map(|row| self.inner.view_of(row));
-        Ok(views.collect())
+        let wanted = limit as usize;
+        let mut views = Vec::new();
+        let mut before = before;
+        // Jobs of a kind that only another version knows are passed over, and do not shorten the answer.
+        loop {
+            let rows = self.inner.metadata.jobs(before, limit).await?;
+            let is_last = rows.len() < wanted;
+            before = rows.last().map(|row| row.id);
+            views.extend(rows.into_iter().filter_map(|row| self.inner.view_of(row)));
+            if is_last || views.len() >= wanted {
+                views.truncate(wanted);
+                return Ok(views);
+            }
+        }
     }
 }
 
 impl Inner {
+    /// Does `write`, which changes the row of a job of that kind; of one that makes room also on a full disk.
+    pub(super) async fn write<T, F>(
+        &self,
+        kind: Option<JobKind>,
+        write: impl Fn() -> F,
+    ) -> Result<T, content::Error>
+    where
+        F: Future<Output = Result<T, metadata::Error>>,
+    {
+        match kind {
+            Some(JobKind::Purge) => self.content.with_reserve(write).await,
+            Some(JobKind::Warm) | None => Ok(write().await?),
+        }
+    }
+
     /// Refuses images that no mirror would be asked for.
     fn refuse_unmirrored(&self, images: &WarmImages) -> Result<(), PayloadError> {
         for (text, repository, _) in images.images() {

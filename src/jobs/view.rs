@@ -23,9 +23,18 @@ impl JobKind {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [Self::Warm, Self::Purge]
-            .into_iter()
+        std::iter::successors(Some(Self::FIRST), |kind| kind.next())
             .find(|kind| kind.name() == name)
+    }
+
+    const FIRST: Self = Self::Warm;
+
+    /// Returns the next kind; written as a match so that a new one cannot be forgotten.
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Warm => Some(Self::Purge),
+            Self::Purge => None,
+        }
     }
 }
 
@@ -81,6 +90,8 @@ pub struct Progress {
     /// Bytes that were freed.
     #[serde(rename = "bytesfreed")]
     pub bytes_freed: u64,
+    /// Manifests and blobs that were to be removed and stay, because they are in use, leased, or needed by what stays.
+    pub kept: u64,
 }
 
 /// A job as people see it.
@@ -136,6 +147,7 @@ impl Progress {
             bytes_total: self.bytes_total.max(other.bytes_total),
             manifests: self.manifests.max(other.manifests),
             bytes_freed: self.bytes_freed.max(other.bytes_freed),
+            kept: self.kept.max(other.kept),
         }
     }
 

@@ -13,7 +13,7 @@ use oci::{
 use super::error::{Error, protocol, trouble};
 use super::follower::Arrived;
 use super::manifest::{CacheState, ManifestFound, ManifestWanted};
-use super::remotes::{Mirror, Target};
+use super::remotes::{Mirror, Owner, Target};
 use crate::config::Platform;
 use crate::content::MirroredBlob;
 use crate::upstream;
@@ -64,12 +64,13 @@ pub struct ImageFetched {
 pub type Tell<'a> = dyn Fn(ImageProgress) + Send + Sync + 'a;
 
 impl Mirror {
-    /// Returns the mirrored repository that `name` means: below an upstream's name, else at the default upstream.
+    /// Returns the mirrored repository that `name` means: below an upstream's name, else at the default upstream;
+    /// `None` for one of a registry that is not mirrored.
     pub fn image_target(&self, name: &RepositoryName) -> Option<Target> {
-        let named = self.by_name(name.first_component());
-        let (remote, path) = match (named, name.rest_after_first()) {
-            (Some(remote), Some(path)) => (remote, path),
-            _ => (self.default_remote()?, name.clone()),
+        let (remote, path) = match self.owner(name) {
+            Owner::Named(remote, path) => (remote, path),
+            Owner::Unsaid => (self.default_remote()?, name.clone()),
+            Owner::Elsewhere => return None,
         };
         if self.proxy_only() {
             return Self::plain_target(remote, &path);

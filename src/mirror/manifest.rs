@@ -71,16 +71,6 @@ pub(super) struct Question {
     facts_only: bool,
 }
 
-/// What is stored.
-pub(super) enum Stored {
-    /// Nothing.
-    Absent,
-    /// A manifest that can be served.
-    Sound(ManifestFound),
-    /// A damaged one, which counts as absent, so that it is fetched again.
-    Damaged,
-}
-
 impl Mirror {
     /// Returns the manifest `reference` of `target`.
     ///
@@ -123,7 +113,7 @@ impl Mirror {
         let cold = known.is_none();
         match (reference, known) {
             (Reference::Digest(_), Some(row)) => {
-                if let Stored::Sound(found) = self.stored(row).await? {
+                if let Some(found) = self.stored(row).await? {
                     return Ok(found);
                 }
             }
@@ -159,7 +149,7 @@ impl Mirror {
         if !fresh && !target.remote.settings.freshness.background {
             return Ok(None);
         }
-        let Stored::Sound(found) = self.stored(row).await? else {
+        let Some(found) = self.stored(row).await? else {
             return Ok(None);
         };
         if fresh {
@@ -247,15 +237,15 @@ impl Mirror {
     }
 
     /// Returns the manifest of `row` as a hit.
-    pub(super) async fn stored(&self, row: ManifestRow) -> Result<Stored, Error> {
+    pub(super) async fn stored(&self, row: ManifestRow) -> Result<Option<ManifestFound>, Error> {
         // Also for HEAD: what cannot be served is not said to exist.
         let bytes = match self.content.manifest_bytes(&row).await {
             Ok(bytes) => bytes,
-            Err(content::Error::Damaged { .. }) => return Ok(Stored::Damaged),
+            Err(content::Error::Damaged { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let confirmed = row.tag.as_ref().map(|tag| tag.checked_at);
-        Ok(Stored::Sound(ManifestFound {
+        Ok(Some(ManifestFound {
             digest: row.digest,
             media_type: row.media_type,
             size: row.size,
@@ -273,13 +263,13 @@ impl Mirror {
         failed: Trouble,
     ) -> Result<ManifestFound, Error> {
         match self.stored(row).await? {
-            Stored::Sound(found) => Ok(ManifestFound {
+            Some(found) => Ok(ManifestFound {
                 cache: CacheState::Stale {
                     reason: failed.to_string(),
                 },
                 ..found
             }),
-            Stored::Absent | Stored::Damaged => Err(failed.into()),
+            None => Err(failed.into()),
         }
     }
 }

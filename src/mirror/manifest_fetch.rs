@@ -7,7 +7,7 @@ use oci::{Algorithm, Digest, Reference, Tag};
 
 use super::account::{Miss, MissReason};
 use super::error::{Error, protocol};
-use super::manifest::{CacheState, ManifestFound, Stored};
+use super::manifest::{CacheState, ManifestFound};
 use super::missing::Thing;
 use super::noted_tags::{Facts, Noted};
 use super::remotes::{Mirror, Target};
@@ -35,6 +35,16 @@ struct Errand<'a> {
     tag: Option<&'a Tag>,
     manner: Manner,
     reason: MissReason,
+}
+
+/// What is stored.
+enum Stored {
+    /// Nothing.
+    Absent,
+    /// A manifest that can be served.
+    Sound(ManifestFound),
+    /// A damaged one, which counts as absent, so that it is fetched again.
+    Damaged,
 }
 
 impl Mirror {
@@ -95,8 +105,8 @@ impl Mirror {
             Some(row) => {
                 if self.is_fresh(target, tag, row) {
                     match self.stored(row.clone()).await? {
-                        Stored::Sound(found) => return Ok(found),
-                        Stored::Damaged | Stored::Absent => errand.manner = Manner::Plain,
+                        Some(found) => return Ok(found),
+                        None => errand.manner = Manner::Plain,
                     }
                 }
                 self.compare(errand, tag, Some(row)).await
@@ -133,7 +143,10 @@ impl Mirror {
 
     async fn look(&self, row: Option<ManifestRow>) -> Result<Stored, Error> {
         match row {
-            Some(row) => self.stored(row).await,
+            Some(row) => {
+                let sound = self.stored(row).await?;
+                Ok(sound.map_or(Stored::Damaged, Stored::Sound))
+            }
             None => Ok(Stored::Absent),
         }
     }

@@ -25,7 +25,7 @@ mod status;
 mod tally;
 mod unconfirmed;
 
-pub use crate::upstream::{Error as UpstreamError, InstanceId, Standing, Via};
+pub use crate::upstream::{Error as UpstreamError, InstanceId, Via};
 pub use account::{Miss, MissReason};
 pub use blob::BlobFound;
 pub use error::{Error, Trouble};
@@ -33,6 +33,6 @@ pub use follower::Follower;
 pub use image::{ImageFetched, ImageProgress, Tell};
 pub use lists::{ReferrersFound, TagsFound};
 pub use manifest::{CacheState, ManifestFound, ManifestWanted};
-pub use remotes::{Mirror, Remote, Target};
+pub use remotes::{Mirror, Owner, Remote, Target};
 pub use status::MirrorStatus;
 pub use tally::Saved;

@@ -138,6 +138,16 @@ impl Mirror {
         self.default.map(|index| &self.remotes[index])
     }
 
+    /// Returns whose the repository is that a client calls `name`.
+    pub fn owner(&self, name: &RepositoryName) -> Owner<'_> {
+        let first = name.first_component();
+        match (self.by_name(first), name.rest_after_first()) {
+            (Some(remote), Some(path)) => Owner::Named(remote, path),
+            (None, Some(_)) if is_host(first) => Owner::Elsewhere,
+            _ => Owner::Unsaid,
+        }
+    }
+
     /// Returns the mirrored repository of `remote` that a client calls `path` there, stored below the
     /// upstream's name; `None` when the whole name is too long to be stored.
     pub fn target(remote: &Arc<Remote>, path: &RepositoryName) -> Option<Target> {
@@ -161,6 +171,22 @@ impl Mirror {
             via: Via::none(),
         })
     }
+}
+
+/// Whose a repository is, as the first component of its name says.
+#[derive(Clone)]
+pub enum Owner<'a> {
+    /// That of an upstream, under whose name it is the rest.
+    Named(&'a Arc<Remote>, RepositoryName),
+    /// That of a registry which is no upstream here.
+    Elsewhere,
+    /// Not said.
+    Unsaid,
+}
+
+/// Tells whether the first of several components is a host, as clients read names.
+fn is_host(component: &str) -> bool {
+    component.contains(['.', ':']) || component == "localhost"
 }
 
 impl Remote {

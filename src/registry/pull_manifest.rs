@@ -39,7 +39,7 @@ pub struct ManifestAnswer {
     pub bytes: Option<Bytes>,
     /// How a mirrored one came about.
     pub cache: Option<CacheState>,
-    /// How a miss came about.
+    /// How it came to be fetched, if it was; a child may be where its index was here.
     pub miss: Option<Miss>,
     /// Since when a mirrored one was not confirmed.
     pub age: Option<Duration>,
@@ -47,6 +47,9 @@ pub struct ManifestAnswer {
 
 impl ManifestAnswer {
     fn result(&self) -> CacheResult {
+        if self.miss.is_some() {
+            return CacheResult::Miss;
+        }
         let cache = self.cache.as_ref();
         cache.map_or(CacheResult::Hit, CacheState::result)
     }
@@ -134,7 +137,6 @@ async fn negotiated(
             }
             Ok(ManifestAnswer {
                 cache: answer.cache,
-                miss: answer.miss,
                 age: answer.age,
                 ..found
             })

@@ -6,7 +6,7 @@ use oci::RepositoryName;
 
 use super::error::Error;
 use super::service::Registry;
-use crate::mirror::{Mirror, Target, Via};
+use crate::mirror::{Mirror, Owner, Target, Via};
 
 /// Whether a request reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +90,7 @@ async fn select(
             .and_then(|remote| Mirror::plain_target(remote, name));
         return mirrored(name, target, Rule::Proxy, None);
     }
-    if let Some(remote) = mirror.by_name(name.first_component())
-        && let Some(path) = name.rest_after_first()
-    {
+    if let Owner::Named(remote, path) = mirror.owner(name) {
         return mirrored(name, Mirror::target(remote, &path), Rule::Named, namespace);
     }
     if let Some(namespace) = namespace {

@@ -25,7 +25,7 @@ pub struct AccessLine<'a> {
     pub protocol: &'a str,
     /// The status of the answer.
     pub status: u16,
-    /// Bytes of body that were sent.
+    /// Bytes of body that were sent, or at least given to the connection before it broke.
     pub bytes: u64,
     /// The `Referer` header.
     pub referer: Option<&'a str>,

@@ -18,15 +18,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Manifest,
-        Self::Blob,
-        Self::Referrers,
-        Self::Tags,
-        Self::Token,
-    ];
-
     /// Returns the word in labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,6 +67,27 @@ impl EncodeLabelValue for Kind {
 impl EncodeLabelValue for CacheResult {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
         EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
+/// What upstreams usually answer, and what stands for an answer that did not come.
+const USUAL: [&str; 22] = [
+    "200", "206", "301", "302", "303", "307", "308", "400", "401", "403", "404", "405", "408",
+    "416", "429", "500", "502", "503", "504", "508", "error", "timeout",
+];
+
+/// Returns the status as a label: itself where it is usual, else its class, so that no upstream can make a new series.
+pub(super) fn usual_status(status: &str) -> &'static str {
+    if let Some(usual) = USUAL.into_iter().find(|usual| *usual == status) {
+        return usual;
+    }
+    match status.as_bytes().first() {
+        Some(b'1') => "1xx",
+        Some(b'2') => "2xx",
+        Some(b'3') => "3xx",
+        Some(b'4') => "4xx",
+        Some(b'5') => "5xx",
+        Some(_) | None => "other",
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 use super::distribution_metrics::DistributionMetrics;
-use super::labels::{Breaker, CacheResult, Endpoint, Kind};
+use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -30,8 +30,8 @@ struct Answered {
 struct Asked {
     upstream: Arc<str>,
     kind: Kind,
-    /// The HTTP status, or `error` and `timeout` where none came.
-    status: String,
+    /// The HTTP status or its class, or `error` and `timeout` where none came.
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,12 +63,8 @@ pub struct MirrorNumbers {
     pub misses: u64,
     /// Manifests served stale.
     pub stale: u64,
-    /// Requests that failed.
-    pub errors: u64,
     /// Bytes sent to clients that were not fetched for them.
     pub bytes_saved: u64,
-    /// Bytes fetched.
-    pub bytes_fetched: u64,
     /// Blob fetches under way.
     pub inflight: u64,
 }
@@ -273,12 +269,13 @@ impl Metrics {
         self.0.inflight.get_or_create(&by(upstream)).inc_by(change);
     }
 
-    /// Counts a request to an upstream: `status` is the HTTP status, or `error` or `timeout`.
+    /// Counts a request to an upstream: `status` is the HTTP status, or `error` or `timeout`. Unusual statuses are
+    /// counted by their class, such as `4xx`.
     pub fn upstream_request(&self, upstream: &Arc<str>, kind: Kind, status: &str, took: Duration) {
         let labels = Asked {
             upstream: Arc::clone(upstream),
             kind,
-            status: status.to_owned(),
+            status: usual_status(status),
         };
         self.0.upstream_requests.get_or_create(&labels).inc();
         let labels = ByKind {
@@ -334,11 +331,6 @@ impl Metrics {
         self.0.cache_max_bytes.set(most);
     }
 
-    /// Returns the size of the cache and its bound in bytes, as last noted.
-    pub fn cache_sizes(&self) -> (u64, u64) {
-        (self.0.cache_bytes.get(), self.0.cache_max_bytes.get())
-    }
-
     /// Notes the bytes of all blobs and how many uploads are open.
     pub fn store_size(&self, bytes: u64, uploads: u64) {
         self.0.blob_bytes.set(bytes);
@@ -368,18 +360,14 @@ impl Metrics {
             counter.map_or(0, |counter| counter.get())
         };
         let content = |result| of(Kind::Manifest, result) + of(Kind::Blob, result);
-        let errors = Kind::ALL.iter().map(|kind| of(*kind, CacheResult::Error));
         let saved = self.0.bytes_saved.get(&by(upstream));
-        let fetched = self.0.upstream_bytes.get(&by(upstream));
         let inflight = self.0.inflight.get(&by(upstream));
         let inflight = inflight.map_or(0, |gauge| gauge.get());
         MirrorNumbers {
             hits: content(CacheResult::Hit) + content(CacheResult::Revalidated),
             misses: content(CacheResult::Miss),
             stale: content(CacheResult::Stale),
-            errors: errors.sum(),
             bytes_saved: saved.map_or(0, |counter| counter.get()),
-            bytes_fetched: fetched.map_or(0, |counter| counter.get()),
             inflight: u64::try_from(inflight).unwrap_or_default(),
         }
     }
@@ -442,7 +430,33 @@ mod tests {
         }
         let numbers = metrics.of_mirror(&hub);
         assert_eq!((numbers.hits, numbers.misses), (2, 1));
-        assert_eq!((numbers.bytes_saved, numbers.bytes_fetched), (7, 11));
+        assert_eq!(numbers.bytes_saved, 7);
         assert_eq!(numbers.inflight, 2);
+    }
+
+    #[test]
+    fn an_upstream_cannot_make_series_by_inventing_statuses() {
+        let metrics = Metrics::new();
+        let hub: Arc<str> = "docker.io".into();
+        for status in 100..1000 {
+            let status = status.to_string();
+            metrics.upstream_request(&hub, Kind::Blob, &status, Duration::ZERO);
+        }
+        for status in ["404", "error", "timeout"] {
+            metrics.upstream_request(&hub, Kind::Blob, status, Duration::ZERO);
+        }
+        let text = metrics.render();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("seawall_upstream_requests_total{"));
+        assert_eq!(series.count(), 22 + 6, "{text}");
+        for (status, count) in [("404", 2), ("4xx", 92), ("418", 0), ("timeout", 1)] {
+            let label = format!(
+                r#"seawall_upstream_requests_total{{upstream="docker.io",kind="blob",status="{status}"}} "#
+            );
+            let shown = text.lines().find_map(|line| line.strip_prefix(&label));
+            let shown: u64 = shown.map_or(0, |count| count.parse().expect("a count"));
+            assert_eq!(shown, count, "{status}");
+        }
     }
 }

@@ -20,8 +20,6 @@ pub struct Standing {
     pub endpoints: Vec<EndpointStanding>,
     /// What is left of the rate limit, in requests, where the upstream tells it.
     pub ratelimit_remaining: Option<i64>,
-    /// The rate limit, in requests, where the upstream tells it.
-    pub ratelimit_limit: Option<i64>,
 }
 
 /// How an endpoint stands.
@@ -36,7 +34,6 @@ pub struct EndpointStanding {
 /// The client of one mirror's upstream. It keeps connections, tokens and how the upstream stands, and nothing else.
 #[derive(Debug)]
 pub struct Client {
-    name: String,
     pub(super) requests: Arc<Requests>,
 }
 
@@ -54,14 +51,8 @@ impl Client {
         instance: &InstanceId,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            name: mirror.name.clone(),
             requests: Arc::new(prepare(mirror, metrics, clock, instance)?),
         })
-    }
-
-    /// Returns the mirror's name.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Returns the questions that can be put for a request that came along `via`.

@@ -188,11 +188,10 @@ impl Health {
         state.endpoints.iter().map(is_closed).collect()
     }
 
-    /// Returns what is left of the rate limit and the limit itself, where known.
-    pub(super) fn quota(&self) -> (Option<i64>, Option<i64>) {
+    /// Returns what is left of the rate limit, where that is known.
+    pub(super) fn quota_left(&self) -> Option<i64> {
         let now = self.now();
-        let quota = self.state().quota;
-        (quota.remaining(now), quota.limit)
+        self.state().quota.remaining(now)
     }
 
     /// Returns whether an endpoint may be asked that nobody waits for: enough is left, none said 429 lately, and not

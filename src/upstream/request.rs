@@ -144,7 +144,6 @@ impl Requests {
     /// Returns how the upstream stands.
     pub(super) fn standing(&self) -> Standing {
         let healthy = self.health.healthy();
-        let (ratelimit_remaining, ratelimit_limit) = self.health.quota();
         let standing = |(endpoint, healthy): (&Endpoint, &bool)| EndpointStanding {
             url: endpoint.configured().to_string(),
             healthy: *healthy,
@@ -152,8 +151,7 @@ impl Requests {
         Standing {
             healthy: healthy.contains(&true),
             endpoints: self.endpoints.iter().zip(&healthy).map(standing).collect(),
-            ratelimit_remaining,
-            ratelimit_limit,
+            ratelimit_remaining: self.health.quota_left(),
         }
     }
 

@@ -32,12 +32,9 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Returns `connections` places, 0 for any number; nobody waits longer than `longest` for one.
+    /// Returns `connections` places; nobody waits longer than `longest` for one.
     pub(super) fn new(connections: usize, longest: Duration) -> Self {
-        let connections = match connections {
-            0 => Semaphore::MAX_PERMITS,
-            limited => limited.min(Semaphore::MAX_PERMITS),
-        };
+        let connections = connections.min(Semaphore::MAX_PERMITS);
         let kept = if connections > 1 {
             (connections / 8).max(1)
         } else {

@@ -24,7 +24,7 @@ pub use error_code::ErrorCode;
 pub use glob::{Glob, GlobError};
 pub use hasher::Hasher;
 pub use manifest::{Manifest, ManifestError, ManifestKind, ManifestReference, ReferenceKind};
-pub use name::{NameError, Reference, RepositoryName, Tag, UploadId};
+pub use name::{NameError, Reference, RepositoryName, Tag, UploadId, split_tag};
 pub use range::{RangeOutcome, ResolvedRange, resolve_range};
 pub use route::{
     Action, BlobAction, ManifestAction, Method, Mount, Page, Resource, Route, RouteError,

@@ -45,6 +45,15 @@ pub enum NameError {
     },
 }
 
+/// Splits an image as people write it into the repository and what stands for its tag; a colon before the last slash
+/// belongs to a port. Neither part is checked, and either may be a pattern.
+pub fn split_tag(image: &str) -> (&str, Option<&str>) {
+    match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
+        Some(_) | None => (image, None),
+    }
+}
+
 /// The name of a repository: the grammar of the distribution-spec, and before it a host, in upper case
 /// and with a port if need be, as Distribution takes it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -270,7 +279,7 @@ impl fmt::Debug for UploadId {
 
 #[cfg(test)]
 mod tests {
-    use super::{NameError, Reference, RepositoryName, Tag, UploadId};
+    use super::{NameError, Reference, RepositoryName, Tag, UploadId, split_tag};
 
     #[test]
     fn names_of_the_specification_and_hosts_before_them_are_taken() {
@@ -366,6 +375,32 @@ mod tests {
             &slashed,
         ] {
             assert!(UploadId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_tag_of_an_image_stands_behind_the_last_slash() {
+        for (image, repository, tag) in [
+            (
+                "docker.io/library/nginx:1.25",
+                "docker.io/library/nginx",
+                Some("1.25"),
+            ),
+            (
+                "registry.example:5000/app",
+                "registry.example:5000/app",
+                None,
+            ),
+            (
+                "registry.example:5000/app:*",
+                "registry.example:5000/app",
+                Some("*"),
+            ),
+            ("registry.example:5000/**", "registry.example:5000/**", None),
+            ("nginx:", "nginx", Some("")),
+            ("nginx", "nginx", None),
+        ] {
+            assert_eq!(split_tag(image), (repository, tag));
         }
     }
 }

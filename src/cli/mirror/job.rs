@@ -35,6 +35,7 @@ pub(super) struct Progress {
     pub(super) manifests: u64,
     #[serde(rename = "bytesfreed")]
     pub(super) bytes_freed: u64,
+    pub(super) kept: u64,
 }
 
 /// How a job stands.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::follow::{Shown, follow};
+use super::job::Progress;
 use super::server::Server;
 use crate::cli::Failure;
 
@@ -19,9 +20,14 @@ pub(super) async fn purge(server: &Server, pattern: &str) -> Result<(Value, Stri
     // Over in a moment, and without a total to show.
     let (told, job) = follow(server, started, Shown::Nothing).await?;
     let freed = HumanBytes(job.progress.bytes_freed);
-    let text = format!(
-        "removed {} manifests, freed {freed}\n",
-        job.progress.manifests
-    );
+    let Progress {
+        manifests, kept, ..
+    } = job.progress;
+    let stays = if kept == 0 {
+        String::new()
+    } else {
+        format!("; {kept} manifests or blobs stay, in use or leased")
+    };
+    let text = format!("removed {manifests} manifests, freed {freed}{stays}\n");
     Ok((told, text))
 }

@@ -36,16 +36,20 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Every endpoint; the tests compare the list with the OpenAPI document.
+    /// Returns every endpoint; the tests compare them with the OpenAPI document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 6] = [
-        Self::OpenApi,
-        Self::Mirrors,
-        Self::Warm,
-        Self::Purge,
-        Self::Jobs,
-        Self::Job,
-    ];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        // A match, so that a new endpoint cannot be forgotten.
+        let next = |endpoint: &Self| match endpoint {
+            Self::OpenApi => Some(Self::Mirrors),
+            Self::Mirrors => Some(Self::Warm),
+            Self::Warm => Some(Self::Purge),
+            Self::Purge => Some(Self::Jobs),
+            Self::Jobs => Some(Self::Job),
+            Self::Job => None,
+        };
+        std::iter::successors(Some(Self::OpenApi), next)
+    }
 
     /// Returns the path below the root of the API, as the OpenAPI document writes it.
     #[cfg(test)]

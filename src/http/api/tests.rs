@@ -6,6 +6,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use utoipa::OpenApi;
 
+use super::jobs::problem;
 use super::openapi::Document;
 use super::paging::Page;
 use super::problem::Problem;
@@ -44,7 +45,7 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
         }
     }
     let mut routed = BTreeSet::new();
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::all() {
         for method in endpoint
             .allow()
             .split(", ")
@@ -58,7 +59,7 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
 
 #[test]
 fn every_documented_path_is_routed_with_its_method_alone() {
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::all() {
         let path = endpoint.template().replace("{id}", "7");
         for method in [
             Method::GET,
@@ -113,6 +114,12 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
         Value::Array(entries) => entries.iter().for_each(|entry| collect(entry, references)),
         _ => {}
     }
+}
+
+#[test]
+fn a_full_disk_is_told_as_such() {
+    let full = problem(crate::jobs::Error::StorageFull).into_response();
+    assert_eq!(full.status(), StatusCode::INSUFFICIENT_STORAGE);
 }
 
 #[test]

@@ -261,9 +261,7 @@ async fn what_is_left_of_the_limit_is_told_and_background_work_stops_first() {
     let client = client_at(&mirror_of(&[&server.url]), &clock);
     assert!(client.spare());
     get(&client).await.expect("a manifest");
-    let standing = client.standing();
-    let told = (standing.ratelimit_remaining, standing.ratelimit_limit);
-    assert_eq!(told, (Some(76), Some(100)));
+    assert_eq!(client.standing().ratelimit_remaining, Some(76));
     let background = || {
         let asking = ask(&client).in_manner(Manner::InBackground);
         async move { asking.get_manifest(&repository(), &latest(), 1024).await }
