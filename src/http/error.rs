@@ -232,9 +232,9 @@ fn classify_upstream(error: &UpstreamError) -> (StatusCode, ErrorCode) {
         UpstreamError::RateLimited { .. } => {
             (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
         }
-        UpstreamError::Unavailable { .. } | UpstreamError::Protocol { .. } => {
-            (StatusCode::BAD_GATEWAY, ErrorCode::Unavailable)
-        }
+        UpstreamError::Unavailable { .. }
+        | UpstreamError::Failing { .. }
+        | UpstreamError::Protocol { .. } => (StatusCode::BAD_GATEWAY, ErrorCode::Unavailable),
         UpstreamError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
         UpstreamError::Loop => (StatusCode::LOOP_DETECTED, ErrorCode::Unavailable),
         UpstreamError::Busy { .. } | UpstreamError::NoSpare => {

@@ -23,6 +23,7 @@ impl From<mirror::Error> for Failure {
                 UpstreamError::NotFound
                 | UpstreamError::Denied { .. }
                 | UpstreamError::Unavailable { .. }
+                | UpstreamError::Failing { .. }
                 | UpstreamError::TimedOut { .. }
                 | UpstreamError::Loop
                 | UpstreamError::Protocol { .. } => Self::Final(failed.to_string()),

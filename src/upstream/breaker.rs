@@ -110,6 +110,10 @@ impl CircuitBreaker {
                 trouble.probing = false;
                 trouble.error = error;
             }
+            // It is not even there any more.
+            Some(trouble) if matches!(trouble.error, Error::Failing { .. }) => {
+                trouble.error = error;
+            }
             Some(_) => {}
             None if pass.openings == self.openings => {
                 self.openings += 1;

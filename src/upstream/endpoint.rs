@@ -54,11 +54,14 @@ impl Failed {
             Error::RateLimited { retry_after } if self.at_home => {
                 Verdict::Limited(retry_after.clone())
             }
-            Error::Unavailable { .. } | Error::TimedOut { .. } if self.at_home => {
+            Error::Unavailable { .. } | Error::Failing { .. } | Error::TimedOut { .. }
+                if self.at_home =>
+            {
                 Verdict::Failed(self.error.clone())
             }
             Error::RateLimited { .. }
             | Error::Unavailable { .. }
+            | Error::Failing { .. }
             | Error::TimedOut { .. }
             | Error::NotFound
             | Error::Denied { .. }

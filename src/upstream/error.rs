@@ -31,9 +31,15 @@ pub enum Error {
         /// The upstream's `Retry-After`, seconds or an HTTP date.
         retry_after: Option<String>,
     },
-    /// The upstream cannot be reached or answers 408 or 5xx.
+    /// The upstream cannot be reached or answers 408, 502, 503 or 504.
     #[error("upstream unavailable: {reason}")]
     Unavailable {
+        /// What happened, without URL or host.
+        reason: String,
+    },
+    /// The upstream is there and fails this request: a 5xx of its own (not a gateway's), or a connection that breaks.
+    #[error("upstream unavailable: {reason}")]
+    Failing {
         /// What happened, without URL or host.
         reason: String,
     },
@@ -71,6 +77,7 @@ impl Error {
             Self::NotFound | Self::Denied { .. } => false,
             Self::RateLimited { .. }
             | Self::Unavailable { .. }
+            | Self::Failing { .. }
             | Self::TimedOut { .. }
             | Self::Loop
             | Self::Busy { .. }
@@ -87,7 +94,10 @@ impl Error {
     /// Returns whether the mirror's next endpoint is asked after this error.
     pub(super) fn tries_next_endpoint(&self) -> bool {
         match self {
-            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::TimedOut { .. } => true,
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::Failing { .. }
+            | Self::TimedOut { .. } => true,
             Self::NotFound
             | Self::Denied { .. }
             | Self::Loop
@@ -122,7 +132,12 @@ impl Error {
             StatusCode::REQUEST_TIMEOUT => Self::Unavailable {
                 reason: "status 408".to_owned(),
             },
-            _ if status.is_server_error() => Self::Unavailable {
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Self::Unavailable {
+                reason: format!("status {}", status.as_u16()),
+            },
+            _ if status.is_server_error() => Self::Failing {
                 reason: format!("status {}", status.as_u16()),
             },
             _ => Self::protocol(format!("status {}", status.as_u16())),
@@ -147,6 +162,7 @@ impl Error {
                 reason: format!("no {waiting_for} in time"),
             };
         }
+        let is_there = !error.is_dns() && !error.is_connect();
         let reason = if error.is_dns() {
             "its name cannot be resolved".to_owned()
         } else if let Some(kind) = io_kind {
@@ -157,7 +173,11 @@ impl Error {
         } else {
             "connection broke".to_owned()
         };
-        Self::Unavailable { reason }
+        if is_there {
+            Self::Failing { reason }
+        } else {
+            Self::Unavailable { reason }
+        }
     }
 }
 
@@ -235,9 +255,13 @@ mod tests {
         assert_eq!(of(403), Some(Error::Denied { status: 403 }));
         assert_eq!(of(429), Some(Error::RateLimited { retry_after: None }));
         assert_eq!(of(508), Some(Error::Loop));
-        for trouble in [408, 500, 502, 503, 504] {
+        for trouble in [408, 502, 503, 504] {
             let error = of(trouble).expect("an error because it is no success");
             assert!(matches!(error, Error::Unavailable { .. }), "{trouble}");
+        }
+        for failing in [500, 501, 507] {
+            let error = of(failing).expect("an error because it is no success");
+            assert!(matches!(error, Error::Failing { .. }), "{failing}");
         }
         for odd in [304, 400, 405, 410, 416] {
             let error = of(odd).expect("an error because it is no success");

@@ -2,7 +2,8 @@
 //! endpoint in trouble is well again.
 //!
 //! An endpoint in trouble is never in a client's way: the next one is asked at once, and where there is none, the
-//! last error is told at once while the pause lasts.
+//! last error is told at once while the pause lasts. One that is there, and only failed a request, may serve another
+//! one: a client that has nothing else is not refused for what somebody else asked.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ enum Part {
     OneOfMany,
     /// As the one that finds out whether it is well again.
     Probe,
+    /// Although it failed somebody.
+    AllTheSame,
 }
 
 /// A call on its way.
@@ -34,6 +37,8 @@ pub(super) struct Round<'a> {
     due: Vec<usize>,
     /// Endpoints of which somebody else finds out.
     probing: Vec<usize>,
+    /// Endpoints that are there and were passed over, because a request of somebody else failed.
+    failing: Vec<usize>,
     /// Whether any endpoint was asked.
     asked: bool,
 }
@@ -49,6 +54,7 @@ impl<'a> Round<'a> {
             troubles: vec![None; requests.endpoints.len()],
             due: Vec::new(),
             probing: Vec::new(),
+            failing: Vec::new(),
             asked: false,
         }
     }
@@ -71,6 +77,14 @@ impl<'a> Round<'a> {
         if manner == Manner::WithFallback {
             self.probe_in_background();
             return Err(self.trouble());
+        }
+        if manner == Manner::Plain {
+            for position in std::mem::take(&mut self.failing) {
+                if let Some(result) = self.ask(position, Part::AllTheSame).await {
+                    return result;
+                }
+                self.probing.retain(|asked| *asked != position);
+            }
         }
         loop {
             for position in std::mem::take(&mut self.due) {
@@ -116,7 +130,14 @@ impl<'a> Round<'a> {
 
     /// Returns whether the endpoint at `position` may be asked now, and remembers why not.
     fn is_open(&mut self, position: usize) -> bool {
-        let error = match self.requests.health.door(position, self.call.kind) {
+        let door = self.requests.health.door(position, self.call.kind);
+        if let Door::Breaker(
+            Outlook::Resting(Error::Failing { .. }) | Outlook::Probing(Error::Failing { .. }),
+        ) = &door
+        {
+            self.failing.push(position);
+        }
+        let error = match door {
             Door::Breaker(Outlook::Closed) => return true,
             Door::Breaker(_) if self.errand.manner == Manner::Insistently => return true,
             Door::Breaker(Outlook::Resting(error)) | Door::Limited(error) => error,
@@ -175,6 +196,7 @@ impl<'a> Round<'a> {
                 }
                 attempt
             }
+            Part::AllTheSame => Some(health.begin(position, kind)),
             Part::OneOfMany => self
                 .is_open(position)
                 .then(|| self.requests.health.begin(position, kind)),

@@ -21,10 +21,7 @@ async fn a_blob_is_resumed_where_it_broke_off() {
     assert_eq!((body.start, body.total), (0, Some(10)));
     assert_eq!(body.chunk().await, Ok(Some(Bytes::from_static(b"01234"))));
     let broken = body.chunk().await;
-    assert!(
-        matches!(broken, Err(Error::Unavailable { .. })),
-        "{broken:?}"
-    );
+    assert!(matches!(broken, Err(Error::Failing { .. })), "{broken:?}");
     let rest = ask(&client)
         .get_blob(&repository(), &digest(), 5, Patience::Waits)
         .await

@@ -387,3 +387,29 @@ async fn requests_carry_the_way_they_came_and_a_loop_is_told_as_one() {
     assert_eq!(server.asked()[1].header("via"), chain);
     assert!(!via.names(&InstanceId::new()));
 }
+
+#[tokio::test]
+async fn one_path_that_fails_refuses_nobody_who_asks_for_another() {
+    let server = TestServer::start(|asked: &Asked| {
+        if asked.uri.path().contains("/blobs/") {
+            return answer(500, "broken");
+        }
+        answer(200, "manifest")
+    })
+    .await;
+    let client = client(&mirror_of(&[&server.url]));
+    for _ in 0..3 {
+        let failed = ask(&client)
+            .get_blob(&repository(), &digest(), 0, Patience::Waits)
+            .await;
+        assert!(matches!(failed, Err(Error::Failing { .. })), "{failed:?}");
+        let fallback = ask(&client).in_manner(Manner::WithFallback);
+        let told = fallback.head_manifest(&repository(), &latest()).await;
+        assert!(
+            matches!(told, Err(Error::Failing { .. })),
+            "who has something stored does not wait: {told:?}"
+        );
+        get(&client).await.expect("a client without it is served");
+        assert!(client.standing().healthy, "an answer ends the trouble");
+    }
+}
