@@ -421,3 +421,21 @@ async fn a_purge_makes_room_on_a_full_disk() {
     let reply = world.served.client().get(&path).await.expect_status(200);
     assert!(reply.body == small.bytes);
 }
+
+#[tokio::test]
+async fn what_is_mirrored_gives_way_to_a_push() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let (blob, path) = world.hold(Algorithm::Sha256, "gives way", FITTING);
+    world.expect_kept_in_the_end(&blob, &path).await;
+    let pushed = noise("pushed", FITTING - MIB);
+    assert!(world.served.free() < FITTING as u64, "not both fit");
+    let client = world.served.client();
+    let digest = client.push_blob("own/app", &pushed).await;
+    let own = format!("/v2/own/app/blobs/{digest}");
+    let reply = client.get(&own).await.expect_status(200);
+    assert!(reply.body == pushed);
+    let again = client.get(&path).await.expect_status(200);
+    assert!(again.body == blob.bytes);
+}

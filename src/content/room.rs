@@ -18,6 +18,9 @@ use super::store::Content;
 /// How long who wants to store something mirrored waits for room to be made, at most.
 pub const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What is freed at least, in bytes, when a push met a full disk.
+const LEAST_FREED: u64 = 16 << 20;
+
 /// How large the mirrored content is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheSize {
@@ -192,11 +195,25 @@ impl Content {
         self.rooms.wanted.notify_one();
     }
 
-    /// Has evicting begin when `error` says that the disk is full: whoever sends it again finds room then.
-    pub(super) fn notice_full(&self, error: &Error) {
-        if matches!(error, Error::StorageFull) {
-            self.ask_for_room();
+    /// Makes mirrored content give way to a push of `bytes`, if the disk has no room for them. Waits for it a little; what
+    /// cannot be freed the disk itself refuses.
+    pub(super) async fn give_way(self: &Arc<Self>, bytes: u64) {
+        if bytes == 0 || self.disk.now().await.is_none_or(|disk| disk.free >= bytes) {
+            return;
         }
+        if let Ok(Err(error)) = timeout(ROOM_PATIENCE, self.evict_for(bytes)).await {
+            tracing::warn!(%error, "could not make room for a push");
+        }
+    }
+
+    /// Makes mirrored content give way after `error`, if that is a full disk: for as much again as the `taken` bytes of the
+    /// push that met it, because its client sends it anew without telling how much there is.
+    pub(super) fn give_way_after(self: &Arc<Self>, error: &Error, taken: u64) {
+        if !matches!(error, Error::StorageFull) {
+            return;
+        }
+        let (content, bytes) = (Arc::clone(self), taken.saturating_mul(2).max(LEAST_FREED));
+        tokio::spawn(async move { content.give_way(bytes).await });
     }
 
     /// Takes room for a mirrored blob of `bytes` (`None`: of unknown size), evicting what was not pulled for longest if

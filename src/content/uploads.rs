@@ -3,6 +3,7 @@
 //! restart (or another node) continues at the acknowledged byte. Bytes past it are cut off first.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use blobstore::UploadState;
 use metadata::{Advance, AdvanceOutcome, NewUpload, RepositoryKind, UploadPurpose, UploadRow};
@@ -103,7 +104,7 @@ impl Content {
     /// [`Error::OffsetConflict`], [`Error::BodyBroken`], [`Error::LengthMismatch`],
     /// [`Error::UploadUnknown`] and storage errors.
     pub async fn append(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         id: &UploadId,
         by: &str,
@@ -113,6 +114,7 @@ impl Content {
         expect_offset(&asked_at, piece.start)?;
         let turn = self.holders.turn(id).await;
         piece.body = turn.watch(piece.body);
+        self.give_way(piece.length.unwrap_or(0)).await;
         let mut row = self.upload_row(repository, id, by).await?;
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
@@ -121,8 +123,8 @@ impl Content {
             let (taken, checkpoint) = match taken {
                 Ok(kept) => kept,
                 Err(error) => {
+                    self.give_way_after(&error, ingest.accepted());
                     drop(ingest);
-                    self.notice_full(&error);
                     self.cut_back(&row).await;
                     return Err(error);
                 }
@@ -154,7 +156,7 @@ impl Content {
     /// # Errors
     /// As [`Content::append`]; [`Error::DigestMismatch`] leaves the upload open as it was before.
     pub async fn finish_upload(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         id: &UploadId,
         by: &str,
@@ -165,16 +167,18 @@ impl Content {
         expect_offset(&asked_at, piece.start)?;
         let turn = self.holders.turn(id).await;
         piece.body = turn.watch(piece.body);
+        self.give_way(piece.length.unwrap_or(0)).await;
         let row = self.upload_row(repository, id, by).await?;
         expect_offset(&row, Some(asked_at.offset))?;
         let mut ingest = self.continue_upload(&row).await?;
         let taken = take(&mut ingest, &mut piece, row.offset, u64::MAX).await;
+        let accepted = ingest.accepted();
         // The store publishes and cuts only what nobody writes to any more.
         drop(ingest);
         let (taken, checkpoint) = match taken {
             Ok(kept) => kept,
             Err(error) => {
-                self.notice_full(&error);
+                self.give_way_after(&error, accepted);
                 self.cut_back(&row).await;
                 return Err(error);
             }
@@ -304,9 +308,9 @@ impl Content {
         Ok(Ingest::new(appender, hasher, offset, None))
     }
 
-    async fn cut_back_if_full(&self, row: &UploadRow, error: &Error) {
+    async fn cut_back_if_full(self: &Arc<Self>, row: &UploadRow, error: &Error) {
         if matches!(error, Error::StorageFull) {
-            self.notice_full(error);
+            self.give_way_after(error, row.offset);
             self.cut_back(row).await;
         }
     }
