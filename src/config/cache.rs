@@ -85,11 +85,7 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Cache {
         highwatermark,
         lowwatermark,
         maxage: maxage.filter(|maxage| !maxage.is_zero()),
-        pin: patterns(
-            &section.section("pin").values(problems),
-            image_pattern,
-            problems,
-        ),
+        pin: patterns(&section.section("pin"), image_pattern, problems),
     }
 }
 
