@@ -331,3 +331,26 @@ fn variables_override_credentials() {
         Some(expected)
     );
 }
+
+#[test]
+fn what_cannot_be_sent_is_refused_and_no_password_is_told() {
+    for (keys, told) in [
+        (
+            "username: \"a:b\", password: hunter2",
+            "mirrors[0].username: holds a colon, which ends a user name where it is sent",
+        ),
+        (
+            "username: \"a\\tb\", password: hunter2",
+            "mirrors[0].username: holds a control character, which cannot be sent",
+        ),
+        (
+            "username: u, password: \"hunter2\\n\"",
+            "mirrors[0].password: holds a control character, which cannot be sent",
+        ),
+    ] {
+        assert_eq!(wrong(keys), told);
+    }
+    let text = format!("{PLAIN}proxy: {{remoteurl: https://a.example, username: \"a:b\"}}\n");
+    let told = "proxy.username: holds a colon, which ends a user name where it is sent";
+    assert_eq!(only(errors(&text, &[])), told);
+}
