@@ -36,6 +36,11 @@ impl Field<'_> {
         }
     }
 
+    /// Notes what is odd about this value; `text` goes on after its key.
+    pub(super) fn warning(&self, problems: &mut Problems, text: &str) {
+        problems.warning(self.origin, format_args!("{} {text}", self.path));
+    }
+
     /// Notes what is wrong with this value.
     pub(super) fn error(&self, problems: &mut Problems, reason: &str) {
         problems.error(self.origin, format_args!("{}: {reason}", self.path));

@@ -354,3 +354,21 @@ fn what_cannot_be_sent_is_refused_and_no_password_is_told() {
     let told = "proxy.username: holds a colon, which ends a user name where it is sent";
     assert_eq!(only(errors(&text, &[])), told);
 }
+
+#[test]
+fn credentials_without_an_upstream_have_no_effect_and_are_told_so() {
+    let text = format!("{PLAIN}proxy: {{username: u, password: hunter2}}\n");
+    let config = with(&text, &[]).unwrap();
+    assert_eq!(
+        config.warnings,
+        [
+            "config.yml:3: proxy.username has no effect without proxy.remoteurl",
+            "config.yml:3: proxy.password has no effect without proxy.remoteurl",
+        ]
+    );
+    let text = format!("{PLAIN}proxy: {{exec: {{command: x}}}}\n");
+    assert_eq!(
+        with(&text, &[]).unwrap().warnings,
+        ["config.yml:3: proxy.exec.command has no effect without proxy.remoteurl"]
+    );
+}
