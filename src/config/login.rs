@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::parse_duration;
-use super::files::{docker_config, readable_text, token};
+use super::files::{docker_config, password, token};
 use super::problems::Problems;
 use super::secret::Secret;
 use super::section::{Field, Section};
@@ -167,7 +167,7 @@ impl User<'_> {
                 );
                 return None;
             }
-            let file = file.parse(problems, readable_text)?;
+            let file = file.parse(problems, password)?;
             return Some(Login::PasswordFile { username, file });
         }
         let password = self.password.map(|field| Secret::new(field.text));

@@ -372,3 +372,53 @@ fn credentials_without_an_upstream_have_no_effect_and_are_told_so() {
         ["config.yml:3: proxy.exec.command has no effect without proxy.remoteurl"]
     );
 }
+
+#[test]
+fn files_of_credentials_have_a_limit_and_are_files_or_pipes() {
+    let files = Files::new();
+    let most = files.write("most", &"x".repeat(64 << 10));
+    let more = files.write("more", &"x".repeat((64 << 10) + 1));
+    let padded = format!("{{}}{}", " ".repeat((1 << 20) - 2));
+    let big = files.write("big.json", &padded);
+    let bigger = files.write("bigger.json", &format!("{padded} "));
+    for keys in [
+        format!("username: u, passwordfile: {most}"),
+        format!("tokenfile: {most}"),
+        format!("dockerconfig: {big}"),
+    ] {
+        assert!(mirror(&keys, &[]).login.is_some(), "{keys}");
+    }
+    let directory = files.0.path().display().to_string();
+    for (keys, key, told) in [
+        (
+            "username: u, ",
+            "passwordfile",
+            format!("{more} holds more than 64 KiB"),
+        ),
+        ("", "tokenfile", format!("{more} holds more than 64 KiB")),
+        (
+            "",
+            "dockerconfig",
+            format!("{bigger} holds more than 1024 KiB"),
+        ),
+        (
+            "username: u, ",
+            "passwordfile",
+            "/dev/zero is neither a file nor a pipe".to_owned(),
+        ),
+        (
+            "",
+            "tokenfile",
+            "/dev/zero is neither a file nor a pipe".to_owned(),
+        ),
+        (
+            "",
+            "dockerconfig",
+            format!("{directory} is neither a file nor a pipe"),
+        ),
+    ] {
+        let path = told.split(' ').next().unwrap();
+        let found = wrong(&format!("{keys}{key}: {path}"));
+        assert_eq!(found, format!("mirrors[0].{key}: {told}"));
+    }
+}
