@@ -1,5 +1,7 @@
 //! The `api` section and `http.debug`: where the server is managed and watched.
 
+use std::net::IpAddr;
+
 use super::http::listen_address;
 use super::problems::Problems;
 use super::section::{Section, switch};
@@ -57,6 +59,56 @@ pub(super) fn read_debug(root: &Section<'_>, problems: &mut Problems) -> Debug {
         addr: section.parse("addr", problems, address),
         metrics: enabled.then(|| path.unwrap_or_else(|| METRICS_PATH.to_owned())),
     }
+}
+
+/// Notes every listener that would take an address twice; `registry` is where the registry listens, and what says so.
+pub(super) fn check_addresses(
+    root: &Section<'_>,
+    registry: (&'static str, &str),
+    (api, debug): (&Api, &Debug),
+    problems: &mut Problems,
+) {
+    let own = api.addr.as_deref().filter(|_| api.enabled);
+    let watched = root.section("http").section("debug");
+    let mut taken = vec![registry];
+    for (key, section, address) in [
+        ("api.addr", root.section("api"), own),
+        ("http.debug.addr", watched, debug.addr.as_deref()),
+    ] {
+        let Some(address) = address else {
+            continue;
+        };
+        let first = taken.iter().find(|(_, other)| is_same(other, address));
+        if let (Some((by, _)), Some(field)) = (first, section.field("addr", problems)) {
+            field.error(problems, &format!("{address:?} is taken by {by}"));
+        }
+        taken.push((key, address));
+    }
+}
+
+/// Returns whether two listeners cannot have these addresses at once, as far as the text tells.
+fn is_same(one: &str, other: &str) -> bool {
+    let read = |text: &str| -> Option<(String, u16)> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_ascii_lowercase(), port.parse().ok()?))
+    };
+    let (Some((one, port)), Some((other, other_port))) = (read(one), read(other)) else {
+        return false;
+    };
+    // Port 0 is another one each time.
+    port == other_port && port != 0 && (covers(&one, &other) || covers(&other, &one))
+}
+
+/// Returns whether who listens at one host listens at the other too. Whether IPv4 belongs to `::` the system decides.
+fn covers(one: &str, other: &str) -> bool {
+    if one.is_empty() || one == other {
+        return true;
+    }
+    let (Ok(one), Ok(other)) = (one.parse::<IpAddr>(), other.parse::<IpAddr>()) else {
+        return false;
+    };
+    one == other || (one.is_unspecified() && one.is_ipv4() == other.is_ipv4())
 }
 
 fn address(text: &str) -> Result<String, String> {

@@ -80,16 +80,21 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Cache {
     Cache {
         maxsize: maxsize.filter(|maxsize| !none.contains(maxsize)),
         minfree: section
-            .parse("minfree", problems, parse_space)
+            .parse("minfree", problems, minfree)
             .unwrap_or(defaults.minfree),
         highwatermark,
         lowwatermark,
         maxage: maxage.filter(|maxage| !maxage.is_zero()),
-        pin: patterns(
-            &section.section("pin").values(problems),
-            image_pattern,
-            problems,
-        ),
+        pin: patterns(&section.section("pin"), image_pattern, problems),
+    }
+}
+
+fn minfree(text: &str) -> Result<Space, String> {
+    match parse_space(text)? {
+        Space::Percent(100) => Err(format!(
+            "{text:?} leaves no room: nothing could ever be stored"
+        )),
+        space => Ok(space),
     }
 }
 

@@ -95,12 +95,16 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
         gc: gc::read(&root, &mut problems),
         warnings: Vec::new(),
     };
+    let mut said_by = "http.addr";
     if let Some(listen) = &sources.listen {
+        said_by = "--listen";
         if let Err(reason) = listen_address(listen) {
             problems.error_without_place(format!("--listen: {reason}"));
         }
         config.http.addr.clone_from(listen);
     }
+    let registry = (said_by, config.http.addr.as_str());
+    api::check_addresses(&root, registry, (&config.api, &config.debug), &mut problems);
     config.warnings = problems.finish()?;
     Ok(Loaded { config, file })
 }

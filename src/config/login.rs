@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::parse_duration;
-use super::files::{docker_config, readable_text, token};
+use super::files::{docker_config, password, token};
 use super::problems::Problems;
 use super::secret::Secret;
 use super::section::{Field, Section};
@@ -147,6 +147,17 @@ struct User<'t> {
 
 impl User<'_> {
     fn login(self, problems: &mut Problems) -> Option<Login> {
+        if self.username.text.contains(':') {
+            let reason = "holds a colon, which ends a user name where it is sent";
+            self.username.error(problems, reason);
+            return None;
+        }
+        let texts = [Some(&self.username), self.password.as_ref()];
+        let has_control = |field: &&Field<'_>| field.text.chars().any(char::is_control);
+        if let Some(field) = texts.into_iter().flatten().find(has_control) {
+            field.error(problems, "holds a control character, which cannot be sent");
+            return None;
+        }
         let username = self.username.text.to_owned();
         if let Some(file) = self.password_file {
             if self.password.is_some() {
@@ -156,7 +167,7 @@ impl User<'_> {
                 );
                 return None;
             }
-            let file = file.parse(problems, readable_text)?;
+            let file = file.parse(problems, password)?;
             return Some(Login::PasswordFile { username, file });
         }
         let password = self.password.map(|field| Secret::new(field.text));

@@ -203,8 +203,8 @@ fn mirror(section: &Section<'_>, problems: &mut Problems) -> Option<Mirror> {
         endpoints.extend(usual_endpoint(&name));
     }
     let patterns_of = |key: &str, problems: &mut Problems| {
-        let fields = section.section(key).values(problems);
-        patterns(&fields, |text| pattern_at(&name, text), problems)
+        let list = section.section(key);
+        patterns(&list, |text| pattern_at(&name, text), problems)
     };
     Some(Mirror {
         default: section.switch("default", problems),

@@ -41,6 +41,7 @@ pub use cache::{Cache, Space};
 pub use catalog::Catalog;
 pub use duration::duration_text;
 pub use environment::Environment;
+pub use files::{DOCKER_CONFIG_MAX, PASSWORD_FILE_MAX, Unreadable, read_text};
 pub use gc::Gc;
 pub use http::{Http, Limits};
 pub use load::{Loaded, Sources, load};

@@ -4,7 +4,7 @@
 use oci::Glob;
 
 use super::problems::Problems;
-use super::section::Field;
+use super::section::{Field, Section};
 
 /// Reads a pattern over repository names, as an upstream has them.
 ///
@@ -63,12 +63,27 @@ pub(super) fn image_pattern(text: &str) -> Result<Glob, String> {
     Ok(glob)
 }
 
-/// Reads every element with `parse`.
+/// Returns the elements of a list of patterns. One that is empty is an error, not an element less: without its last
+/// element `allow` would allow everything.
+pub(super) fn pattern_fields<'t>(list: &Section<'t>, problems: &mut Problems) -> Vec<Field<'t>> {
+    let mut fields = Vec::new();
+    for element in list.elements() {
+        if element.is_empty_value() {
+            element.error(problems, "a pattern is empty");
+        } else {
+            fields.extend(element.value(problems));
+        }
+    }
+    fields
+}
+
+/// Reads a list of patterns, every element with `parse`.
 pub(super) fn patterns(
-    fields: &[Field<'_>],
+    list: &Section<'_>,
     parse: impl Fn(&str) -> Result<Glob, String>,
     problems: &mut Problems,
 ) -> Vec<Glob> {
+    let fields = pattern_fields(list, problems);
     let read = |field: &Field<'_>| field.parse(problems, &parse);
     fields.iter().filter_map(read).collect()
 }

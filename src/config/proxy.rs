@@ -19,7 +19,11 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems) -> Option<Mir
     let ttl = section
         .parse("ttl", problems, parse_duration)
         .unwrap_or(DISTRIBUTION_TTL);
-    let url = section.parse("remoteurl", problems, parse_http_url)?;
+    let Some(url) = section.field("remoteurl", problems) else {
+        tell_idle_credentials(section, problems);
+        return None;
+    };
+    let url = url.parse(problems, parse_http_url)?;
     let host = url.host_str().unwrap_or_default();
     let name = match url.port() {
         None if host == DOCKER_HUB || host.ends_with(".docker.io") => DOCKER_HUB.to_owned(),
@@ -33,4 +37,19 @@ pub(super) fn read(section: &Section<'_>, problems: &mut Problems) -> Option<Mir
         realms,
         ..Mirror::new(name, vec![url])
     })
+}
+
+/// Warns of every key with credentials, which nobody is asked with.
+fn tell_idle_credentials(section: &Section<'_>, problems: &mut Problems) {
+    let exec = section.section("exec");
+    for (section, key) in [
+        (section, "username"),
+        (section, "password"),
+        (section, "passwordfile"),
+        (&exec, "command"),
+    ] {
+        if let Some(field) = section.field(key, problems) {
+            field.warning(problems, "has no effect without proxy.remoteurl");
+        }
+    }
 }

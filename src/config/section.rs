@@ -36,6 +36,11 @@ impl Field<'_> {
         }
     }
 
+    /// Notes what is odd about this value; `text` goes on after its key.
+    pub(super) fn warning(&self, problems: &mut Problems, text: &str) {
+        problems.warning(self.origin, format_args!("{} {text}", self.path));
+    }
+
     /// Notes what is wrong with this value.
     pub(super) fn error(&self, problems: &mut Problems, reason: &str) {
         problems.error(self.origin, format_args!("{}: {reason}", self.path));
@@ -54,6 +59,15 @@ impl<'t> Section<'t> {
     /// Returns whether the section is there, even with nothing in it.
     pub(super) fn is_there(&self) -> bool {
         self.node.is_some()
+    }
+
+    /// Returns whether null or empty text stands here.
+    pub(super) fn is_empty_value(&self) -> bool {
+        match self.node.map(|node| &node.value) {
+            Some(Value::Null) => true,
+            Some(Value::Scalar(text)) => text.is_empty(),
+            Some(Value::List(_) | Value::Map(_)) | None => false,
+        }
     }
 
     /// Returns the section below `key`.
@@ -120,21 +134,31 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Returns this section taken as a list of values; one value alone is a list of one.
+    /// Returns this section taken as a list of values, without empty ones; one value alone is a list of one.
     pub(super) fn values(&self, problems: &mut Problems) -> Vec<Field<'t>> {
-        let Some(Value::List(items)) = self.node.map(|node| &node.value) else {
-            return self.value(problems).into_iter().collect();
+        let elements = self.elements();
+        let values = elements.iter().filter_map(|item| item.value(problems));
+        values.collect()
+    }
+
+    /// Returns this section taken as a list, each element as a section, empty ones too; anything but null alone is a
+    /// list of one.
+    pub(super) fn elements(&self) -> Vec<Section<'t>> {
+        let Some(node) = self.node else {
+            return Vec::new();
         };
         let item = |(index, node)| Section {
             node: Some(node),
             path: format!("{}[{index}]", self.path),
         };
-        items
-            .iter()
-            .enumerate()
-            .map(item)
-            .filter_map(|item| item.value(problems))
-            .collect()
+        match &node.value {
+            Value::Null => Vec::new(),
+            Value::List(items) => items.iter().enumerate().map(item).collect(),
+            Value::Scalar(_) | Value::Map(_) => vec![Section {
+                node: Some(node),
+                path: self.path.clone(),
+            }],
+        }
     }
 
     /// Returns the value of a key, if one is set.

@@ -7,7 +7,7 @@ use oci::{Digest, Glob, RepositoryName};
 
 use super::mirror_settings::platforms;
 use super::mirrors::Mirrors;
-use super::patterns::tag_pattern;
+use super::patterns::{pattern_fields, tag_pattern};
 use super::platform::Platform;
 use super::problems::Problems;
 use super::section::{Field, Section};
@@ -59,8 +59,9 @@ pub(super) fn read(root: &Section<'_>, mirrors: &Mirrors, problems: &mut Problem
 
 fn warm(entry: &Section<'_>, mirrors: &Mirrors, problems: &mut Problems) -> Option<Warm> {
     let platforms = platforms(entry, problems);
-    let fields = entry.section("images").values(problems);
-    if fields.is_empty() {
+    let list = entry.section("images");
+    let fields = pattern_fields(&list, problems);
+    if list.elements().is_empty() {
         entry.error(
             problems,
             "images is missing: it lists what is fetched, like docker.io/library/debian:12",

@@ -5,13 +5,10 @@
 
 use std::error::Error as StdError;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
+use super::rate_limit::retry_after;
 use super::resolver::AddressRefused;
-
-/// Longest `Retry-After` that is passed on; an HTTP date has 29 bytes.
-const RETRY_AFTER_MAX: usize = 64;
 
 /// Why an upstream gave no answer, or not the one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +25,7 @@ pub enum Error {
     /// The upstream asks to come back later (429).
     #[error("rate limited by the upstream")]
     RateLimited {
-        /// The upstream's `Retry-After`, seconds or an HTTP date.
+        /// The upstream's `Retry-After` if it is valid: seconds or an HTTP date.
         retry_after: Option<String>,
     },
     /// The upstream cannot be reached or answers 408, 502, 503 or 504.
@@ -181,13 +178,6 @@ impl Error {
     }
 }
 
-/// Returns the header if it is short printable ASCII, which may be shown to clients.
-fn retry_after(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let shown = !value.is_empty() && value.len() <= RETRY_AFTER_MAX;
-    shown.then(|| value.to_owned())
-}
-
 /// Why no client can be made for a mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -238,8 +228,9 @@ pub enum BuildError {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::RETRY_AFTER;
 
-    use super::{Error, HeaderMap, RETRY_AFTER, StatusCode};
+    use super::{Error, HeaderMap, StatusCode};
 
     #[test]
     fn statuses_keep_their_meaning() {
@@ -270,20 +261,38 @@ mod tests {
     }
 
     #[test]
-    fn a_long_retry_after_is_left_out() {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("120"));
-        let error = Error::of_status(StatusCode::TOO_MANY_REQUESTS, &headers);
-        let expected = Some("120".to_owned());
-        assert_eq!(
-            error,
-            Some(Error::RateLimited {
-                retry_after: expected
-            })
-        );
-        let long = HeaderValue::from_str(&"1".repeat(65)).expect("digits are a header value");
-        headers.insert(RETRY_AFTER, long);
-        let error = Error::of_status(StatusCode::TOO_MANY_REQUESTS, &headers);
-        assert_eq!(error, Some(Error::RateLimited { retry_after: None }));
+    fn only_a_valid_retry_after_is_passed_on() {
+        let passed = |text: &str| {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_str(text).expect("a value because the test says so");
+            headers.insert(RETRY_AFTER, value);
+            match Error::of_status(StatusCode::TOO_MANY_REQUESTS, &headers) {
+                Some(Error::RateLimited { retry_after }) => retry_after,
+                other => panic!("no rate limit: {other:?}"),
+            }
+        };
+        for good in ["0", "120", "2147483648", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(passed(good).as_deref(), Some(good));
+        }
+        assert_eq!(passed(" 7 ").as_deref(), Some("7"));
+        for bad in [
+            "",
+            "soon",
+            "-1",
+            "+1",
+            "1.5",
+            "1e3",
+            "7, 8",
+            "2147483649",
+            "99999999999999999999",
+            "Wed, 21 Oct 2015 07:28:00 +0000",
+            "Thu, 21 Oct 2015 07:28:00 GMT",
+            "Wed, 21 Oct 2015 07:99:00 GMT",
+            "2015-10-21T07:28:00Z",
+            "<script>",
+        ] {
+            assert_eq!(passed(bad), None, "{bad}");
+        }
+        assert_eq!(passed(&"1".repeat(65)), None);
     }
 }

@@ -3,7 +3,6 @@
 //! Nothing here is remembered and nothing is shown.
 
 use std::fmt;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +15,7 @@ use http::HeaderValue;
 use super::docker_config::{Found, Server, find};
 use super::error::Error;
 use super::helper;
-use crate::config::Secret;
-
-/// Largest file of credentials that is read, in bytes.
-const FILE_MAX: u64 = 1024 * 1024;
+use crate::config::{DOCKER_CONFIG_MAX, PASSWORD_FILE_MAX, Secret, Unreadable, read_text};
 
 /// Credentials in the forms they are sent in.
 #[derive(Clone, PartialEq, Eq)]
@@ -142,17 +138,18 @@ impl Source {
             Self::Nowhere => Ok(None),
             Self::Given(login) => Ok(Some((**login).clone())),
             Self::PasswordFile { username, file } => {
-                let text = read_text(file).await?;
+                let text = read("passwordfile", file, PASSWORD_FILE_MAX).await?;
                 let password = Secret::new(text.trim_end_matches(['\r', '\n']));
                 let login = Login::password(username, &password);
                 login.map(Some).ok_or_else(unsendable)
             }
             Self::TokenFile { file } => {
-                let token = Secret::new(read_text(file).await?.trim());
+                let text = read("tokenfile", file, PASSWORD_FILE_MAX).await?;
+                let token = Secret::new(text.trim());
                 Login::bearer(&token).map(Some).ok_or_else(unsendable)
             }
             Self::DockerConfig { file, server } => {
-                let text = read_text(file).await?;
+                let text = read("dockerconfig", file, DOCKER_CONFIG_MAX).await?;
                 let entry = find(text.as_bytes(), server)
                     .ok_or_else(|| unusable("are in no docker configuration that can be read"))?;
                 let mut found = entry.found;
@@ -172,22 +169,74 @@ impl Source {
     }
 }
 
-async fn read_text(file: &Path) -> Result<String, Error> {
+/// Returns the text of the file that `key` names.
+async fn read(key: &str, file: &Path, limit: u64) -> Result<String, Error> {
     let file = file.to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
-        let opened = std::fs::File::open(file)?;
-        opened.take(FILE_MAX).read_to_string(&mut text)?;
-        Ok::<_, std::io::Error>(text)
-    });
+    let reading = tokio::task::spawn_blocking(move || read_text(&file, limit));
     match reading.await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(_)) | Err(_) => Err(unusable("cannot be read")),
+        Ok(Err(why @ (Unreadable::NoFile | Unreadable::TooLarge { .. }))) => {
+            Err(unusable(&format!("cannot be read: {key} {why}")))
+        }
+        Ok(Err(Unreadable::Io(_))) | Err(_) => Err(unusable("cannot be read")),
     }
 }
 
 fn unusable(how: &str) -> Error {
     Error::Unavailable {
         reason: format!("its credentials {how}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{DOCKER_CONFIG_MAX, Error, PASSWORD_FILE_MAX, Server, Source};
+    use crate::upstream::origin::Origin;
+
+    async fn refused(source: Source) -> String {
+        match source.read().await {
+            Err(Error::Unavailable { reason }) => reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_grown_too_large_is_refused_by_key_and_limit() {
+        let directory = tempfile::tempdir().expect("a directory because there is a disk");
+        let of = |bytes: u64| {
+            let path = directory.path().join(bytes.to_string());
+            let file = std::fs::File::create(&path).expect("a file because the directory is new");
+            file.set_len(bytes).expect("a length because it is sparse");
+            path
+        };
+        let password = |file: PathBuf| Source::PasswordFile {
+            username: "u".to_owned(),
+            file,
+        };
+        let large = of(PASSWORD_FILE_MAX + 1);
+        assert_eq!(
+            refused(password(large.clone())).await,
+            "its credentials cannot be read: passwordfile holds more than 64 KiB"
+        );
+        assert_eq!(
+            refused(Source::TokenFile { file: large }).await,
+            "its credentials cannot be read: tokenfile holds more than 64 KiB"
+        );
+        assert_eq!(
+            refused(password("/dev/zero".into())).await,
+            "its credentials cannot be read: passwordfile is neither a file nor a pipe"
+        );
+        let url = url::Url::parse("https://r.example").expect("a URL because the test says so");
+        let origin = Origin::of(&url).expect("an origin because the URL has a host");
+        let docker = Source::DockerConfig {
+            file: of(DOCKER_CONFIG_MAX + 1),
+            server: Server::of(&origin),
+        };
+        assert_eq!(
+            refused(docker).await,
+            "its credentials cannot be read: dockerconfig holds more than 1024 KiB"
+        );
     }
 }

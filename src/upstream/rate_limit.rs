@@ -4,12 +4,18 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
 /// How long a 429 without `Retry-After` is believed.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 /// The longest that a 429 is believed without asking again.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The most seconds a `Retry-After` may name.
+const MOST_SECONDS: u64 = 1 << 31;
+/// What an HTTP date looks like.
+const HTTP_DATE: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 /// The window of a limit that names none: Docker Hub's.
 const USUAL_WINDOW: Duration = Duration::from_secs(6 * 3600);
 /// Requests that background work leaves to clients at least.
@@ -112,15 +118,43 @@ impl Limited {
     }
 }
 
-/// Reads seconds or an HTTP date (RFC 9110 section 10.2.3).
-fn wait(text: &str, wall: i64) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+/// Returns an answer's `Retry-After` if it is valid, so that it may be shown to clients.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    After::read(text).map(|_| text.to_owned())
+}
+
+/// What `Retry-After` says (RFC 9110 section 10.2.3).
+enum After {
+    Seconds(u64),
+    Date(Timestamp),
+}
+
+impl After {
+    /// Reads seconds, at most [`MOST_SECONDS`], or an HTTP date in the one form that may be sent today.
+    fn read(text: &str) -> Option<Self> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let seconds = text.parse().ok().filter(|&seconds| seconds <= MOST_SECONDS);
+            return seconds.map(Self::Seconds);
+        }
+        if text.len() != HTTP_DATE.len() || !text.ends_with(" GMT") {
+            return None;
+        }
+        let date = rfc2822::DateTimeParser::new().parse_timestamp(text);
+        date.ok().map(Self::Date)
     }
-    let date = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    let left = date.as_microsecond().saturating_sub(wall);
-    Some(Duration::from_micros(u64::try_from(left).unwrap_or(0)))
+}
+
+/// Returns how long after `wall` it is that `Retry-After` names, if it is valid.
+fn wait(text: &str, wall: i64) -> Option<Duration> {
+    let most = Duration::from_secs(MOST_SECONDS);
+    Some(match After::read(text.trim())? {
+        After::Seconds(seconds) => Duration::from_secs(seconds),
+        After::Date(date) => {
+            let left = date.as_microsecond().saturating_sub(wall);
+            Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(most)
+        }
+    })
 }
 
 /// Returns a duration in microseconds.

@@ -94,6 +94,15 @@ fn wrong_bounds_are_told_with_line_and_key() {
 }
 
 #[test]
+fn a_disk_of_which_all_stays_free_is_refused() {
+    assert_eq!(
+        errors(&format!("{PLAIN}cache: {{minfree: 100%}}\n"), &[]),
+        ["config.yml:3: cache.minfree: \"100%\" leaves no room: nothing could ever be stored"]
+    );
+    assert_eq!(cache("minfree: 99%", &[]).minfree, Space::Percent(99));
+}
+
+#[test]
 fn the_low_watermark_lies_below_the_high_one() {
     assert_eq!(
         cache("highwatermark: 100, lowwatermark: 99", &[]).highwatermark,

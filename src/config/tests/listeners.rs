@@ -89,3 +89,42 @@ fn variables_override_the_listeners() {
         (Some(":5002"), Some("/m"))
     );
 }
+
+#[test]
+fn no_two_listeners_take_the_same_address() {
+    let taken = |http: &str, api: &str, debug: &str| {
+        let text = format!(
+            "{PLAIN}http:\n  addr: \"{http}\"\n  debug: {{addr: \"{debug}\"}}\napi:\n  addr: \"{api}\"\n"
+        );
+        with(&text, &[]).map_or_else(|error| error.errors, |_| Vec::new())
+    };
+    assert_eq!(
+        taken("127.0.0.1:5000", "127.0.0.1:5000", ""),
+        ["config.yml:7: api.addr: \"127.0.0.1:5000\" is taken by http.addr"]
+    );
+    assert_eq!(
+        taken("localhost:5000", "", "LOCALHOST:05000"),
+        ["config.yml:5: http.debug.addr: \"LOCALHOST:05000\" is taken by http.addr"]
+    );
+    assert_eq!(
+        taken(":5000", "127.0.0.1:5001", ":5001"),
+        ["config.yml:5: http.debug.addr: \":5001\" is taken by api.addr"]
+    );
+    assert_eq!(taken("[::]:5000", "[::1]:5000", "").len(), 1);
+    for everywhere in [":5000", "0.0.0.0:5000"] {
+        assert_eq!(taken(everywhere, "127.0.0.1:5000", "").len(), 1);
+        assert_eq!(taken("127.0.0.1:5000", "", everywhere).len(), 1);
+    }
+    assert_eq!(taken("[::1]:5000", "[0:0::1]:5000", "").len(), 1);
+    for (http, api, debug) in [
+        (":5000", ":5001", ":5002"),
+        ("127.0.0.1:5000", "127.0.0.2:5000", "[::1]:5000"),
+        ("127.0.0.1:0", "127.0.0.1:0", ":0"),
+        ("0.0.0.0:5000", "[::1]:5000", ""),
+    ] {
+        assert_eq!(taken(http, api, debug), Vec::<String>::new());
+    }
+    let off =
+        format!("{PLAIN}http: {{addr: \":5000\"}}\napi: {{enabled: false, addr: \":5000\"}}\n");
+    assert!(with(&off, &[]).is_ok(), "nothing listens there");
+}

@@ -331,3 +331,94 @@ fn variables_override_credentials() {
         Some(expected)
     );
 }
+
+#[test]
+fn what_cannot_be_sent_is_refused_and_no_password_is_told() {
+    for (keys, told) in [
+        (
+            "username: \"a:b\", password: hunter2",
+            "mirrors[0].username: holds a colon, which ends a user name where it is sent",
+        ),
+        (
+            "username: \"a\\tb\", password: hunter2",
+            "mirrors[0].username: holds a control character, which cannot be sent",
+        ),
+        (
+            "username: u, password: \"hunter2\\n\"",
+            "mirrors[0].password: holds a control character, which cannot be sent",
+        ),
+    ] {
+        assert_eq!(wrong(keys), told);
+    }
+    let text = format!("{PLAIN}proxy: {{remoteurl: https://a.example, username: \"a:b\"}}\n");
+    let told = "proxy.username: holds a colon, which ends a user name where it is sent";
+    assert_eq!(only(errors(&text, &[])), told);
+}
+
+#[test]
+fn credentials_without_an_upstream_have_no_effect_and_are_told_so() {
+    let text = format!("{PLAIN}proxy: {{username: u, password: hunter2}}\n");
+    let config = with(&text, &[]).unwrap();
+    assert_eq!(
+        config.warnings,
+        [
+            "config.yml:3: proxy.username has no effect without proxy.remoteurl",
+            "config.yml:3: proxy.password has no effect without proxy.remoteurl",
+        ]
+    );
+    let text = format!("{PLAIN}proxy: {{exec: {{command: x}}}}\n");
+    assert_eq!(
+        with(&text, &[]).unwrap().warnings,
+        ["config.yml:3: proxy.exec.command has no effect without proxy.remoteurl"]
+    );
+}
+
+#[test]
+fn files_of_credentials_have_a_limit_and_are_files_or_pipes() {
+    let files = Files::new();
+    let most = files.write("most", &"x".repeat(64 << 10));
+    let more = files.write("more", &"x".repeat((64 << 10) + 1));
+    let padded = format!("{{}}{}", " ".repeat((1 << 20) - 2));
+    let big = files.write("big.json", &padded);
+    let bigger = files.write("bigger.json", &format!("{padded} "));
+    for keys in [
+        format!("username: u, passwordfile: {most}"),
+        format!("tokenfile: {most}"),
+        format!("dockerconfig: {big}"),
+    ] {
+        assert!(mirror(&keys, &[]).login.is_some(), "{keys}");
+    }
+    let directory = files.0.path().display().to_string();
+    for (keys, key, told) in [
+        (
+            "username: u, ",
+            "passwordfile",
+            format!("{more} holds more than 64 KiB"),
+        ),
+        ("", "tokenfile", format!("{more} holds more than 64 KiB")),
+        (
+            "",
+            "dockerconfig",
+            format!("{bigger} holds more than 1024 KiB"),
+        ),
+        (
+            "username: u, ",
+            "passwordfile",
+            "/dev/zero is neither a file nor a pipe".to_owned(),
+        ),
+        (
+            "",
+            "tokenfile",
+            "/dev/zero is neither a file nor a pipe".to_owned(),
+        ),
+        (
+            "",
+            "dockerconfig",
+            format!("{directory} is neither a file nor a pipe"),
+        ),
+    ] {
+        let path = told.split(' ').next().unwrap();
+        let found = wrong(&format!("{keys}{key}: {path}"));
+        assert_eq!(found, format!("mirrors[0].{key}: {told}"));
+    }
+}

@@ -6,6 +6,7 @@ mod listeners;
 mod load;
 mod logins;
 mod mirror_settings;
+mod patterns;
 mod reference;
 mod upstreams;
 mod variables;

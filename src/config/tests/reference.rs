@@ -86,6 +86,9 @@ fn every_example_of_the_page_is_taken_as_it_stands() {
         if key.starts_with("warm[]") && key != "warm[].schedule" {
             variables.push(("REGISTRY_WARM_0_SCHEDULE", "0 0 * * *"));
         }
+        if key.starts_with("proxy.") {
+            variables.push(("REGISTRY_PROXY_REMOTEURL", "https://a.example"));
+        }
         if key.starts_with("mirrors[]") && key != "mirrors[].name" {
             variables.push(("REGISTRY_MIRRORS_0_NAME", "a.example"));
         }
