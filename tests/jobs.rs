@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seawall::jobs::{JobState, JobView};
+use seawall::jobs::{Error, JobState, JobView, Payload, PurgePattern};
 use serde_json::json;
 
 use crate::mirror_warm::{asked_for, image, run, warm, world};
@@ -258,4 +258,25 @@ async fn an_upstream_that_is_down_fails_a_warming_at_once() {
         assert!(told.contains(UPSTREAM), "{told}");
         assert!(!told.contains("127.0.0.1"), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_purge_does_not_wait_for_images_and_images_do_not_pile_up() {
+    let (upstream, server) = world().await;
+    let gate = Gate::closed();
+    upstream.always(Kind::ManifestGet, Fault::Silence(gate.clone()));
+    let mut queued = 0;
+    let refused = loop {
+        let image = format!("team/app:v{queued}");
+        match server.jobs().start(warm(&[&image], &[])).await {
+            Ok(_) => queued += 1,
+            Err(error) => break error,
+        }
+        assert!(queued < 2000, "the queue has an end");
+    };
+    assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
+    let pattern = PurgePattern::new("**".to_owned()).unwrap();
+    let purge = server.jobs().start(Payload::Purge(pattern)).await.unwrap();
+    assert_eq!(server.ended(purge.id).await.state, JobState::Done);
+    gate.open();
 }

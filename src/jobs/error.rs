@@ -9,6 +9,12 @@ pub enum Error {
     /// The work makes no sense; the text is for whoever asked.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The queue is as long as it may be.
+    #[error("{most} jobs are queued already; wait until some are done")]
+    TooMany {
+        /// How many may be queued.
+        most: u64,
+    },
     /// The disk or the quota under the database is used up.
     #[error("storage is full")]
     StorageFull,

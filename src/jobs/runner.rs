@@ -18,7 +18,7 @@ use super::view::{JobKind, Progress};
 use super::{purge, schedule, warm};
 use crate::content;
 
-/// Jobs that run at the same time.
+/// Jobs that run at the same time; one more, if it is a purge: who needs room does not wait for what takes it.
 const AT_ONCE: usize = 2;
 
 /// How often the runner looks for due work that nobody told it of.
@@ -79,8 +79,9 @@ async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         schedule::follow(&inner).await;
-        while running.len() < AT_ONCE {
-            match claim(&inner).await {
+        while running.len() <= AT_ONCE {
+            let only = (running.len() == AT_ONCE).then_some(JobKind::Purge);
+            match claim(&inner, only).await {
                 Ok(Some(job)) => {
                     running.spawn(run_one(Arc::clone(&inner), job, stopped.clone()));
                 }
@@ -109,12 +110,17 @@ struct Claimed {
     kind: Option<JobKind>,
 }
 
-/// Claims a due job. On a full disk only when a purge waits: others are none the better for the reserve.
-async fn claim(inner: &Inner) -> Result<Option<ClaimedJob>, content::Error> {
-    let claim = || inner.metadata.claim_job(&inner.name, CLAIM_MICROS);
-    match claim().await {
+/// Claims a due job, of the kind `only` if there is one. On a full disk only a purge is claimed, through the reserve: others
+/// are none the better for it.
+async fn claim(inner: &Inner, only: Option<JobKind>) -> Result<Option<ClaimedJob>, content::Error> {
+    let claim = |only: Option<JobKind>| {
+        let only = only.map(JobKind::name);
+        inner.metadata.claim_job(&inner.name, CLAIM_MICROS, only)
+    };
+    match claim(only).await {
         Err(metadata::Error::StorageFull) if does_a_purge_wait(inner).await? => {
-            inner.write(Some(JobKind::Purge), claim).await
+            let purge = Some(JobKind::Purge);
+            inner.write(purge, || claim(purge)).await
         }
         claimed => Ok(claimed?),
     }

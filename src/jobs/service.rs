@@ -34,6 +34,9 @@ pub(super) struct Inner {
     pub(super) woken: Notify,
 }
 
+/// Jobs that may be queued before no further image is taken on to be warmed.
+const QUEUED_MAX: u64 = 1000;
+
 impl Jobs {
     /// Returns the room over its parts; `warm` are the schedules it follows. Nothing runs yet.
     pub fn new(
@@ -61,11 +64,14 @@ impl Jobs {
     /// Queues a job and returns it; the same one that is queued or running already is returned instead.
     ///
     /// # Errors
-    /// [`Error::Payload`] for work that cannot succeed here, [`Error::StorageFull`] where not even the reserve has room
+    /// [`Error::Payload`] for work that cannot succeed here, [`Error::TooMany`] for more to fetch than anybody waits for, [`Error::StorageFull`] where not even the reserve has room
     /// for a purge, and the database's.
     pub async fn start(&self, payload: Payload) -> Result<JobView, Error> {
         if let Payload::Warm(images) = &payload {
             self.inner.refuse_unmirrored(images)?;
+            if self.inner.metadata.queued_jobs().await? >= QUEUED_MAX {
+                return Err(Error::TooMany { most: QUEUED_MAX });
+            }
         }
         let job = NewJob {
             kind: payload.kind().name().to_owned(),

@@ -148,7 +148,9 @@ pub(crate) const OPEN: &str = concat!(
 
 /// Asked first, so that a server without work writes nothing.
 pub(crate) const DUE: &str = "SELECT 1 FROM jobs WHERE state IN (1, 2) AND run_after <= $2 \
-    AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) LIMIT 1";
+    AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND ($3 IS NULL OR kind = $3) LIMIT 1";
+
+const QUEUED: &str = "SELECT count(*) FROM jobs WHERE state = 1";
 
 /// Nobody takes a job over from himself: a process knows what it runs, however long its heartbeat took.
 pub(crate) const CLAIM: &str = concat!(
@@ -156,7 +158,7 @@ pub(crate) const CLAIM: &str = concat!(
         started_at = coalesce(started_at, $2) \
      WHERE id = (SELECT id FROM jobs \
         WHERE state IN (1, 2) AND run_after <= $2 \
-            AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) \
+            AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND ($4 IS NULL OR kind = $4) \
         ORDER BY run_after, id LIMIT 1) \
      RETURNING ",
     columns!()
@@ -206,25 +208,47 @@ impl Metadata {
         self.write(job, |tx, job| Box::pin(queue(tx, job))).await
     }
 
-    /// Claims the job that has been due for longest for `micros` microseconds: a queued one, or one whose claim by
+    /// Claims the job (of `kind`, if one is given) that has been due for longest for `micros` microseconds: a queued one, or one whose claim by
     /// someone else has ended.
-    pub async fn claim_job(&self, by: &str, micros: i64) -> Result<Option<ClaimedJob>> {
-        let due = self.read(by.to_owned(), |tx, by| {
+    pub async fn claim_job(
+        &self,
+        by: &str,
+        micros: i64,
+        kind: Option<&str>,
+    ) -> Result<Option<ClaimedJob>> {
+        let input = (by.to_owned(), micros, kind.map(str::to_owned));
+        let due = self.read(input.clone(), |tx, (by, _, kind)| {
             Box::pin(async move {
-                let asked = [by.as_str().into(), tx.now().into()];
+                let asked = [by.as_str().into(), tx.now().into(), kind.as_deref().into()];
                 Ok(tx.query_one(DUE, &asked).await?.is_some())
             })
         });
         if !due.await? {
             return Ok(None);
         }
-        self.write((by.to_owned(), micros), |tx, (by, micros)| {
+        self.write(input, |tx, (by, micros, kind)| {
             Box::pin(async move {
                 let now = tx.now();
                 let until = now.saturating_add(*micros);
-                let claimed = [by.as_str().into(), now.into(), until.into()];
+                let claimed = [
+                    by.as_str().into(),
+                    now.into(),
+                    until.into(),
+                    kind.as_deref().into(),
+                ];
                 let row = tx.query_one(CLAIM, &claimed).await?;
                 row.map(|row| claimed_job(&row)).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Returns how many jobs are queued.
+    pub async fn queued_jobs(&self) -> Result<u64> {
+        self.read((), |tx, ()| {
+            Box::pin(async move {
+                let row = tx.query_one(QUEUED, &[]).await?;
+                row.map_or(Ok(0), |row| row.u64(0))
             })
         })
         .await

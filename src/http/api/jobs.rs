@@ -74,6 +74,9 @@ pub(super) fn accepted(call: &Call, job: &JobView) -> Response {
 pub(super) fn problem(error: Error) -> Problem {
     match error {
         Error::Payload(error) => Problem::bad_request(error.to_string()),
+        error @ Error::TooMany { .. } => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
         Error::StorageFull => {
             tracing::warn!("the disk is full: a job was refused");
             let detail = "storage is full: make room, or purge what is not needed";

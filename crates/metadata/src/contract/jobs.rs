@@ -27,7 +27,7 @@ impl World {
     }
 
     async fn claim_for(&self, by: &str) -> Option<ClaimedJob> {
-        let claimed = self.metadata.claim_job(by, 60 * SECOND).await;
+        let claimed = self.metadata.claim_job(by, 60 * SECOND, None).await;
         claimed.expect("answers")
     }
 
@@ -51,7 +51,11 @@ pub(super) async fn of_many_claimers_each_job_has_one(world: World) {
     }
     let claimers = (0..24).map(|number| {
         let metadata = world.metadata.clone();
-        tokio::spawn(async move { metadata.claim_job(&format!("p{number}"), SECOND).await })
+        tokio::spawn(async move {
+            metadata
+                .claim_job(&format!("p{number}"), SECOND, None)
+                .await
+        })
     });
     let mut claimed = Vec::new();
     for claimer in claimers.collect::<Vec<_>>() {
