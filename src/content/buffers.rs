@@ -12,11 +12,11 @@ use bytes::Bytes;
 /// Measured best trade between system calls and memory per reader.
 pub(super) const CHUNK: usize = 256 << 10;
 
-/// Idle buffers kept: 16 MiB.
-const KEPT: usize = 64;
-
 /// Buffers on their way to clients, from which on further ones are small: 32 MiB.
 const MANY: usize = 128;
+
+/// Idle buffers kept: all of them, so that none is freed on another thread than it came from.
+const KEPT: usize = MANY;
 
 /// The small ones: a thousand clients that take nothing hold as much as those before them.
 const SMALL: usize = 32 << 10;
