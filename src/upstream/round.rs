@@ -83,6 +83,7 @@ impl<'a> Round<'a> {
                 if let Some(result) = self.ask(position, Part::AllTheSame).await {
                     return result;
                 }
+                self.due.retain(|asked| *asked != position);
                 self.probing.retain(|asked| *asked != position);
             }
         }
@@ -132,7 +133,9 @@ impl<'a> Round<'a> {
     fn is_open(&mut self, position: usize) -> bool {
         let door = self.requests.health.door(position, self.call.kind);
         if let Door::Breaker(
-            Outlook::Resting(Error::Failing { .. }) | Outlook::Probing(Error::Failing { .. }),
+            Outlook::Resting(Error::Failing { .. })
+            | Outlook::Due(Error::Failing { .. })
+            | Outlook::Probing(Error::Failing { .. }),
         ) = &door
         {
             self.failing.push(position);

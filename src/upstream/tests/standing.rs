@@ -397,8 +397,9 @@ async fn one_path_that_fails_refuses_nobody_who_asks_for_another() {
         answer(200, "manifest")
     })
     .await;
-    let client = client(&mirror_of(&[&server.url]));
-    for _ in 0..3 {
+    let clock = clock();
+    let client = client_at(&mirror_of(&[&server.url]), &clock);
+    for pause in [Duration::ZERO, SECOND / 2, SECOND * 2] {
         let failed = ask(&client)
             .get_blob(&repository(), &digest(), 0, Patience::Waits)
             .await;
@@ -409,6 +410,7 @@ async fn one_path_that_fails_refuses_nobody_who_asks_for_another() {
             matches!(told, Err(Error::Failing { .. })),
             "who has something stored does not wait: {told:?}"
         );
+        clock.advance(pause);
         get(&client).await.expect("a client without it is served");
         assert!(client.standing().healthy, "an answer ends the trouble");
     }
