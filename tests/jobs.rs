@@ -5,7 +5,7 @@ use std::time::Duration;
 use seawall::jobs::{Error, JobState, JobView, Payload, PurgePattern};
 use serde_json::json;
 
-use crate::mirror_warm::{asked_for, image, run, warm, world};
+use crate::mirror_warm::{asked_for, image, run, start, warm, world};
 use crate::support::gate::Gate;
 use crate::support::images::Content;
 use crate::support::server::{TestServer, UPSTREAM};
@@ -20,25 +20,13 @@ async fn the_same_warming_runs_once_at_a_time() {
     upstream.hold("team/app", &image("a"), &["v1"]);
     let gate = Gate::closed();
     upstream.next(Kind::ManifestGet, Fault::Silence(gate.clone()));
-    let first = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let first = start(&server, warm(&["team/app:v1"], &[])).await;
     gate.reached().await;
-    let second = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let second = start(&server, warm(&["team/app:v1"], &[])).await;
     assert_eq!(second.id, first.id);
     gate.open();
     assert_eq!(server.ended(first.id).await.state, JobState::Done);
-    let third = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let third = start(&server, warm(&["team/app:v1"], &[])).await;
     assert_ne!(third.id, first.id);
     let ids: Vec<i64> = server
         .jobs()
@@ -115,11 +103,7 @@ async fn a_warming_goes_on_after_a_restart() {
     upstream.hold("team/app", &content, &["v1"]);
     let gate = Gate::closed();
     upstream.next(Kind::BlobGet, Fault::StallAt(100, gate.clone()));
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let job = start(&server, warm(&["team/app:v1"], &[])).await;
     gate.reached().await;
     assert_eq!(
         server.jobs().get(job.id).await.unwrap().unwrap().state,
@@ -202,11 +186,7 @@ async fn until_waiting(server: &TestServer, id: i64) -> JobView {
 #[tokio::test]
 async fn with_little_left_of_a_rate_limit_a_warming_waits_and_clients_pull() {
     let (upstream, server) = scarce().await;
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let job = start(&server, warm(&["team/app:v1"], &[])).await;
     let waiting = until_waiting(&server, job.id).await;
     let told = waiting.error.unwrap();
     assert!(told.contains("nothing to spare"), "{told}");
@@ -233,11 +213,7 @@ async fn with_little_left_of_a_rate_limit_a_warming_waits_and_clients_pull() {
 #[tokio::test]
 async fn a_warming_that_gets_nowhere_for_an_hour_gives_up() {
     let (upstream, server) = scarce().await;
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let job = start(&server, warm(&["team/app:v1"], &[])).await;
     until_waiting(&server, job.id).await;
     server.clock().advance(Duration::from_secs(3601));
     server.jobs().wake();
@@ -276,7 +252,7 @@ async fn a_purge_does_not_wait_for_images_and_images_do_not_pile_up() {
     };
     assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
     let pattern = PurgePattern::new("**".to_owned()).unwrap();
-    let purge = server.jobs().start(Payload::Purge(pattern)).await.unwrap();
+    let purge = start(&server, Payload::Purge(pattern)).await;
     assert_eq!(server.ended(purge.id).await.state, JobState::Done);
     gate.open();
 }

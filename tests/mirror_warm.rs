@@ -29,9 +29,14 @@ pub(crate) fn warm(images: &[&str], platforms: &[&str]) -> Payload {
     Payload::Warm(WarmImages::new(images.collect(), platforms.collect()).unwrap())
 }
 
+/// Queues a job.
+pub(crate) async fn start(server: &TestServer, payload: Payload) -> JobView {
+    server.jobs().start(payload).await.unwrap()
+}
+
 /// Runs a job to its end.
 pub(crate) async fn run(server: &TestServer, payload: Payload) -> JobView {
-    let job = server.jobs().start(payload).await.unwrap();
+    let job = start(server, payload).await;
     server.ended(job.id).await
 }
 
@@ -134,7 +139,7 @@ async fn what_cannot_be_warmed_is_told_and_the_rest_is_warmed() {
     assert!(job.error.unwrap().contains("nothing for windows/amd64"));
     // No host: a repository of the default upstream.
     let elsewhere = WarmImages::new(vec!["elsewhere/a".into()], Vec::new()).unwrap();
-    let default = server.jobs().start(Payload::Warm(elsewhere)).await.unwrap();
+    let default = start(&server, Payload::Warm(elsewhere)).await;
     let job = server.ended(default.id).await;
     assert_eq!(
         job.state,
@@ -176,11 +181,7 @@ async fn clients_and_a_warming_share_one_fetch() {
     upstream.hold("team/app", &content, &["v1"]);
     let gate = Gate::closed();
     upstream.always(Kind::BlobGet, Fault::Silence(gate.clone()));
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let job = start(&server, warm(&["team/app:v1"], &[])).await;
     gate.reached().await;
     let name = format!("{UPSTREAM}/team/app");
     let client = server.client().clone();
@@ -214,11 +215,7 @@ async fn the_bytes_of_a_layer_are_told_while_it_arrives() {
     upstream.hold("team/app", &content, &["v1"]);
     let gate = Gate::closed();
     upstream.next(Kind::BlobGet, Fault::StallAt(1 << 20, gate.clone()));
-    let job = server
-        .jobs()
-        .start(warm(&["team/app:v1"], &[]))
-        .await
-        .unwrap();
+    let job = start(&server, warm(&["team/app:v1"], &[])).await;
     gate.reached().await;
     let half_way = loop {
         let now = server.jobs().get(job.id).await.unwrap().unwrap();

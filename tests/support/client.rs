@@ -23,31 +23,23 @@ pub(crate) struct Client {
 impl Client {
     /// Returns a client of the server at `base` (`http://host:port`, no slash at the end).
     pub(crate) fn new(base: impl Into<String>) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE * 2)
-            .build()
-            .expect("a client with these few settings can be built");
-        Self {
-            http,
-            base: base.into(),
-        }
+        Self::with(reqwest::Client::builder(), base.into())
     }
 
     /// Returns a client of the server that listens on the Unix socket at `path`.
     pub(crate) fn of_socket(path: &Path) -> Self {
-        let http = reqwest::Client::builder()
-            .unix_socket(path)
+        let over_socket = reqwest::Client::builder().unix_socket(path);
+        Self::with(over_socket, "http://seawall".to_owned())
+    }
+
+    fn with(builder: reqwest::ClientBuilder, base: String) -> Self {
+        let http = builder
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE * 2)
             .build()
             .expect("a client with these few settings can be built");
-        Self {
-            http,
-            base: "http://seawall".to_owned(),
-        }
+        Self { http, base }
     }
 
     /// Returns the absolute address of `path`, which may be absolute already (a `Location`).
