@@ -9,7 +9,7 @@ use oci::Digest;
 use super::account::{Miss, MissReason, Told};
 use super::ahead::{Ahead, Places};
 use super::download::{Download, Length, Wanted};
-use super::error::{Error, protocol, trouble};
+use super::error::{Error, mismatch, trouble};
 use super::flights::Flights;
 use super::follower::{Arrived, Fetch, Follower};
 use super::inflight::{FetchKey, Inflight, Lead};
@@ -292,9 +292,7 @@ impl Filling {
                     return Ok(());
                 }
                 Err(content::Error::DigestMismatch { stated, actual }) => {
-                    tracing::error!(upstream, repository = %target.repository, %stated, %actual, "upstream sent other content than asked for");
-                    let reason = format!("sent content with digest {actual} for {stated}");
-                    return Err(protocol(target, reason));
+                    return Err(mismatch(target, &stated, &actual));
                 }
                 Err(error) => error.into(),
             },

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use oci::RepositoryName;
+use oci::{Digest, RepositoryName};
 
 use super::remotes::Target;
 use crate::policy::repositories::Refusal;
@@ -106,4 +106,15 @@ pub(super) fn trouble(target: &Target, error: upstream::Error) -> Error {
 /// Returns that the upstream of `target` gave an answer that cannot be used.
 pub(super) fn protocol(target: &Target, reason: String) -> Error {
     trouble(target, upstream::Error::Protocol { reason })
+}
+
+/// Returns that the upstream of `target` sent other content than `stated`, and says so in the log: a digest that does not
+/// agree is never an accident to be passed over.
+pub(super) fn mismatch(target: &Target, stated: &Digest, actual: &Digest) -> Error {
+    let upstream = &*target.remote.label;
+    tracing::error!(upstream, repository = %target.repository, %stated, %actual, "upstream sent other content than asked for");
+    protocol(
+        target,
+        format!("sent content with digest {actual} for {stated}"),
+    )
 }

@@ -210,19 +210,21 @@ impl Mirror {
 
     /// Tells whether the upstream confirmed the tag of `row` recently enough.
     pub(super) fn is_fresh(&self, target: &Target, tag: &Tag, row: &ManifestRow) -> bool {
+        let checked = row.tag.as_ref().map_or(0, |tag| tag.checked_at);
+        self.is_fresh_since(target, tag, checked)
+    }
+
+    /// Tells whether what the upstream told of the tag at `told` (microseconds since 1970) is fresh.
+    fn is_fresh_since(&self, target: &Target, tag: &Tag, told: i64) -> bool {
         let rules = &target.remote.settings.freshness;
         let lifetime = lifetime(tag, &rules.tags, rules.default);
-        let checked = row.tag.as_ref().map_or(0, |tag| tag.checked_at);
-        freshness(self.content.now(), checked, lifetime) == Freshness::Fresh
+        freshness(self.content.now(), told, lifetime) == Freshness::Fresh
     }
 
     /// Returns what a HEAD told of a tag, while that is fresh.
     pub(super) fn told_lately(&self, target: &Target, tag: &Tag) -> Option<ManifestFound> {
         let facts = self.noted.facts(&target.repository, tag)?;
-        let rules = &target.remote.settings.freshness;
-        let lifetime = lifetime(tag, &rules.tags, rules.default);
-        let now = self.content.now();
-        if freshness(now, facts.at, lifetime) == Freshness::Due {
+        if !self.is_fresh_since(target, tag, facts.at) {
             return None;
         }
         Some(ManifestFound {
@@ -232,7 +234,7 @@ impl Mirror {
             bytes: None,
             cache: CacheState::Hit,
             miss: None,
-            age: age(now, facts.at),
+            age: age(self.content.now(), facts.at),
         })
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use oci::{Digest, Hasher};
 
 use super::download::{Download, Length, Wanted};
-use super::error::{Error, protocol, trouble};
+use super::error::{Error, mismatch, trouble};
 use super::remotes::Target;
 use crate::content::{self, GrowingFile};
 use crate::telemetry::Metrics;
@@ -140,10 +140,7 @@ impl Check {
         if actual == stated {
             return Ok(self.held.take());
         }
-        let upstream = &*self.target.remote.label;
-        tracing::error!(upstream, repository = %self.target.repository, %stated, %actual, "upstream sent other content than asked for");
-        let reason = format!("sent content with digest {actual} for {stated}");
-        Err(protocol(&self.target, reason))
+        Err(mismatch(&self.target, &stated, &actual))
     }
 }
 
