@@ -2,9 +2,14 @@
 //! guard (`metadata::Metadata::now`), so that a jumping system clock shortens no lease; tests plug in [`Fake`].
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use metadata::WallClock as Clock;
+
+/// Returns a duration in microseconds, as instants are stored and compared.
+pub fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
 
 /// The system's wall clock, and a monotonic clock that starts when it is made.
 #[derive(Debug)]
@@ -60,8 +65,8 @@ impl Fake {
     }
 
     /// Lets `by` pass on both clocks.
-    pub fn advance(&self, by: std::time::Duration) {
-        let micros = by.as_micros() as i64;
+    pub fn advance(&self, by: Duration) {
+        let micros = micros(by);
         self.wall.fetch_add(micros, Ordering::SeqCst);
         self.monotonic.fetch_add(micros, Ordering::SeqCst);
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::evict::EvictRequest;
 use super::store::Content;
+use crate::clock::micros;
 
 /// How long a pull may wait to be written.
 const WRITE_PULLS_WITHIN: Duration = Duration::from_secs(1);
@@ -138,6 +139,6 @@ impl Content {
             .filter(|most| !most.is_zero())
             .min()?;
         let every = (shortest / 20).clamp(AGES_EVERY.0, AGES_EVERY.1);
-        Some(i64::try_from(every.as_micros()).unwrap_or(i64::MAX))
+        Some(micros(every))
     }
 }

@@ -11,6 +11,7 @@ use super::disk::Disk;
 use super::error::Error;
 use super::in_use::Claim;
 use super::store::Content;
+use crate::clock::micros;
 use crate::policy::eviction::{Choice, Wanted, choose};
 use oci::Digest;
 
@@ -284,7 +285,7 @@ impl Content {
         let own = self.settings.lifetimes.get(upstream).copied();
         let most = [own, self.settings.cache.maxage].into_iter().flatten();
         let shortest = most.filter(|most| !most.is_zero()).min()?;
-        Some(i64::try_from(shortest.as_micros()).unwrap_or(i64::MAX))
+        Some(micros(shortest))
     }
 
     pub(super) async fn write_pulls_or_warn(&self) {

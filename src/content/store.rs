@@ -21,6 +21,7 @@ use super::in_use::InUse;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
+use crate::clock::micros;
 use crate::config::Cache;
 use crate::telemetry::Metrics;
 
@@ -109,7 +110,7 @@ impl Content {
     }
 
     pub(super) fn lease_micros(&self) -> i64 {
-        i64::try_from(self.settings.lease.as_micros()).unwrap_or(i64::MAX)
+        micros(self.settings.lease)
     }
 
     /// Runs `work` on the blocking pool with the store.

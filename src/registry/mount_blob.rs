@@ -7,6 +7,7 @@ use super::error::Error;
 use super::resolve::Resolved;
 use super::service::Registry;
 use crate::auth::{Caller, authorize};
+use crate::clock::micros;
 
 /// Makes the blob `digest` of `from` (or, without `from`, of any repository that `caller` may pull)
 /// part of `at`. Returns whether it was found.
@@ -64,7 +65,7 @@ async fn mount(
             to: at.repository.clone(),
             digest: *digest,
             by: caller.principal.as_str().to_owned(),
-            lease_micros: i64::try_from(registry.rules.lease.as_micros()).unwrap_or(i64::MAX),
+            lease_micros: micros(registry.rules.lease),
         })
         .await?;
     match outcome {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use metadata::Metadata;
 
 use crate::auth::Caller;
+use crate::clock::micros;
 use crate::content::Content;
 use crate::mirror::Mirror;
 
@@ -113,7 +114,7 @@ impl Registry {
         if self.rules.readonly || !crate::auth::authorize(caller, &wanted) {
             return Ok(true);
         }
-        let half = i64::try_from(self.rules.lease.as_micros() / 2).unwrap_or(i64::MAX);
+        let half = micros(self.rules.lease) / 2;
         if lease_until.saturating_sub(self.metadata().now()) > half {
             return Ok(true);
         }

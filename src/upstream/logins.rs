@@ -16,8 +16,8 @@ use super::docker_config::Server;
 use super::error::Error;
 use super::login_source::{Login, Source, Stamp};
 use super::origin::Origin;
-use super::rate_limit::micros;
 use crate::clock::Clock;
+use crate::clock::micros;
 use crate::config;
 
 /// How long a helper whose answer was refused twice is left alone.

@@ -8,6 +8,8 @@ use http::header::RETRY_AFTER;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
+use crate::clock::micros;
+
 /// How long a 429 without `Retry-After` is believed.
 const USUAL_WAIT: Duration = Duration::from_secs(1);
 /// The longest that a 429 is believed without asking again.
@@ -155,11 +157,6 @@ fn wait(text: &str, wall: i64) -> Option<Duration> {
             Duration::from_micros(u64::try_from(left).unwrap_or(0)).min(most)
         }
     })
-}
-
-/// Returns a duration in microseconds.
-pub(super) fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::error::Error;
-use super::rate_limit::micros;
 use crate::clock::Clock;
+use crate::clock::micros;
 
 /// Largest answer of a token server that is read, in bytes.
 pub(super) const ANSWER_MAX: u64 = 64 * 1024;
