@@ -2,19 +2,20 @@
 //! knows how the rooms fit together.
 
 mod listeners;
+mod opened;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use blobstore::filesystem::Filesystem;
 use hyper::header::{HeaderName, HeaderValue};
 use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
 use self::listeners::Listeners;
+pub use self::opened::Opened;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::{self, Background, Content, StateDirectory};
@@ -51,29 +52,20 @@ pub struct Running {
 /// What the operator has to mend, in one line: the data directory, the address, the certificates.
 pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
     raise_open_files();
-    let state = StateDirectory::open(&config.storage.statedirectory)?;
+    content::refuse_unimported(&config.storage.rootdirectory)?;
+    let clock = options.clock;
+    let metrics = Metrics::new();
+    let Opened {
+        content,
+        metadata,
+        state,
+    } = Opened::open(&config, &clock, &metrics)?;
     if let Some(kind) = state.network_file_system() {
         tracing::warn!(
             file_system = kind,
             "the metadata database lies on a network file system, where SQLite can lose data; give --data a local directory"
         );
     }
-    content::refuse_unimported(&config.storage.rootdirectory)?;
-    let clock = options.clock;
-    let metadata = Metadata::open(&state.database(), Arc::clone(&clock))
-        .context("cannot open the metadata database in the data directory")?;
-    let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
-        let root = config.storage.rootdirectory.display();
-        format!("cannot use rootdirectory {root}")
-    })?;
-    let metrics = Metrics::new();
-    let content = Arc::new(Content::new(
-        Arc::new(store),
-        metadata.clone(),
-        state.reserve(),
-        content_settings(&config),
-        metrics.clone(),
-    ));
     let dropped = content.drop_orphans().await?;
     if dropped > 0 {
         tracing::info!(files = dropped, "dropped uploads that nothing knows");
@@ -136,21 +128,6 @@ fn raise_open_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on open files stays as it is");
-    }
-}
-
-fn content_settings(config: &Config) -> content::Settings {
-    let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
-    content::Settings {
-        lease: config.gc.lease,
-        root: config.storage.rootdirectory.clone(),
-        cache: config.cache.clone(),
-        lifetimes: config
-            .mirrors
-            .upstreams
-            .iter()
-            .filter_map(lifetime)
-            .collect(),
     }
 }
 

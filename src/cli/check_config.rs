@@ -35,6 +35,7 @@ pub fn check(arguments: &Arguments, environment: &Environment) -> Result<Output,
         });
     }
     Ok(Output {
+        code: 0,
         stdout: explain(&loaded),
         stderr: String::new(),
     })

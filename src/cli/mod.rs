@@ -9,6 +9,7 @@ pub mod mirror;
 mod outcome;
 mod run;
 pub mod serve;
+pub mod server;
 
 pub use command_line::{Command, CommandLine};
 pub use configuration::{ConfigurationArguments, ConfigurationArgumentsWithFile};

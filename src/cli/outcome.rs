@@ -9,6 +9,8 @@ pub struct Output {
     pub stdout: String,
     /// Remarks for the person at the terminal.
     pub stderr: String,
+    /// The exit code: 0, or 1 where the command did its work and what it found is not well.
+    pub code: u8,
 }
 
 /// Why a command failed; the program ends with exit code 1.

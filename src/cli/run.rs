@@ -62,7 +62,7 @@ fn report(outcome: Result<Output, Failure>, streams: &mut Streams<'_>) -> u8 {
                 let _ = writeln!(streams.stderr, "seawall: cannot write to stdout: {error}");
                 return 1;
             }
-            0
+            output.code
         }
         Err(failure) => {
             for remark in failure.remarks {

@@ -28,6 +28,11 @@ const MIGRATIONS: &[Migration] = &[
         min_compatible: 1,
         sql: include_str!("../migrations/sqlite/0003_jobs.sql"),
     },
+    Migration {
+        schema: 4,
+        min_compatible: 1,
+        sql: include_str!("../migrations/sqlite/0004_upkeep.sql"),
+    },
 ];
 
 /// Applies every migration the database does not have yet.

@@ -23,6 +23,7 @@ pub(super) fn render(server: &Server, mirrors: &Mirrors) -> Result<Output, Strin
         file.push_str(&format!("\n[registry.\"{authority}\"]\n  http = true\n"));
     }
     Ok(Output {
+        code: 0,
         stdout: file,
         stderr: String::new(),
     })

@@ -52,6 +52,7 @@ pub(super) fn render(server: &Server, mirrors: &Mirrors) -> Output {
         file.push_str("  override_path = true\n");
     }
     Output {
+        code: 0,
         stdout: file,
         stderr: String::new(),
     }

@@ -41,6 +41,7 @@ pub(super) fn render(server: &Server, mirrors: &Mirrors) -> Result<Output, Strin
     let text =
         serde_json::to_string_pretty(&Value::Object(file)).map_err(|error| error.to_string())?;
     Ok(Output {
+        code: 0,
         stdout: format!("{text}\n"),
         stderr: remarks,
     })

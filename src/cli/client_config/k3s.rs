@@ -25,6 +25,7 @@ mirrors:
         ));
     }
     Output {
+        code: 0,
         stdout: file,
         stderr: String::new(),
     }

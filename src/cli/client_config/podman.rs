@@ -42,6 +42,7 @@ pub(super) fn render(server: &Server, mirrors: &Mirrors) -> Result<Output, Strin
         ));
     }
     Ok(Output {
+        code: 0,
         stdout: file,
         stderr: String::new(),
     })

@@ -4,10 +4,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::follow::{Shown, follow};
-use super::job::Progress;
-use super::server::Server;
 use crate::cli::Failure;
+use crate::cli::server::{Progress, Server, Shown, follow};
 
 #[derive(Serialize)]
 struct Request<'a> {

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::arguments::{Arguments, Command, Format};
-use super::server::Server;
+use super::arguments::{Arguments, Command};
 use super::{purge, status, warm};
+use crate::cli::server::{Format, Server};
 use crate::cli::{Failure, Output};
 use crate::config::Environment;
 
@@ -42,7 +42,7 @@ pub(in crate::cli) fn run(
             Format::Text => text,
             Format::Json => json(&told),
         },
-        stderr: String::new(),
+        ..Output::default()
     })
 }
 

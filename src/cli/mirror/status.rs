@@ -5,8 +5,8 @@ use indicatif::HumanBytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::server::{Server, printable};
 use crate::cli::Failure;
+use crate::cli::server::{Server, printable};
 
 /// What the server says, as far as it is shown.
 #[derive(Deserialize)]

@@ -7,10 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::arguments::WarmArguments;
-use super::follow::{Shown, follow};
-use super::job::Job;
-use super::server::Server;
 use crate::cli::Failure;
+use crate::cli::server::{Job, Server, Shown, follow};
 
 #[derive(Serialize)]
 struct Request<'a> {

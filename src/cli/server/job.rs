@@ -8,39 +8,39 @@ use crate::cli::Failure;
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Job {
-    pub(super) id: i64,
-    pub(super) state: String,
+pub(in crate::cli) struct Job {
+    pub(in crate::cli) id: i64,
+    pub(in crate::cli) state: String,
     #[serde(default)]
-    pub(super) progress: Progress,
-    pub(super) error: Option<String>,
+    pub(in crate::cli) progress: Progress,
+    pub(in crate::cli) error: Option<String>,
 }
 
 /// What a job has done so far; a total of 0 is not known yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     #[serde(rename = "imagesdone")]
-    pub(super) images_done: u64,
+    pub(in crate::cli) images_done: u64,
     #[serde(rename = "imagestotal")]
-    pub(super) images_total: u64,
+    pub(in crate::cli) images_total: u64,
     #[serde(rename = "layersdone")]
-    pub(super) layers_done: u64,
+    pub(in crate::cli) layers_done: u64,
     #[serde(rename = "layerstotal")]
-    pub(super) layers_total: u64,
+    pub(in crate::cli) layers_total: u64,
     #[serde(rename = "bytesdone")]
-    pub(super) bytes_done: u64,
+    pub(in crate::cli) bytes_done: u64,
     #[serde(rename = "bytestotal")]
-    pub(super) bytes_total: u64,
-    pub(super) manifests: u64,
+    pub(in crate::cli) bytes_total: u64,
+    pub(in crate::cli) manifests: u64,
     #[serde(rename = "bytesfreed")]
-    pub(super) bytes_freed: u64,
-    pub(super) kept: u64,
+    pub(in crate::cli) bytes_freed: u64,
+    pub(in crate::cli) kept: u64,
 }
 
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(in crate::cli) enum Standing {
     UnderWay,
     Done,
     Failed,
@@ -48,13 +48,13 @@ pub(super) enum Standing {
 
 impl Job {
     /// Reads a job from what the server said.
-    pub(super) fn of(value: &Value) -> Result<Self, Failure> {
+    pub(in crate::cli) fn of(value: &Value) -> Result<Self, Failure> {
         Self::deserialize(value)
             .map_err(|error| Failure::new(format!("the server tells of a strange job: {error}")))
     }
 
     /// Returns how it stands.
-    pub(super) fn standing(&self) -> Standing {
+    pub(in crate::cli) fn standing(&self) -> Standing {
         match self.state.as_str() {
             "done" => Standing::Done,
             "failed" => Standing::Failed,

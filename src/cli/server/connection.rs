@@ -25,7 +25,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// A server that can be asked.
-pub(super) struct Server {
+pub(in crate::cli) struct Server {
     http: Client,
     base: String,
     token: Option<String>,
@@ -42,7 +42,7 @@ struct Problem {
 impl Server {
     /// Returns the server that `arguments` name: by its URL, else by the socket that the configuration
     /// leads to.
-    pub(super) fn find(
+    pub(in crate::cli) fn find(
         arguments: &ServerArguments,
         environment: &Environment,
     ) -> Result<Self, Failure> {
@@ -88,13 +88,17 @@ impl Server {
     }
 
     /// Reads what is at `path` of the management API.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn get(&self, path: &str) -> Result<Value, Failure> {
         let url = format!("{}/api/v1{path}", self.base);
         self.ask(self.http.get(url)).await
     }
 
     /// Sends `body` to `path` of the management API.
-    pub(super) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn post(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Value, Failure> {
         let url = format!("{}/api/v1{path}", self.base);
         self.ask(self.http.post(url).json(body)).await
     }
@@ -163,7 +167,7 @@ fn unanswered(error: reqwest::Error) -> Failure {
 }
 
 /// Returns what a server said as one line that drives no terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(plain).collect()
 }

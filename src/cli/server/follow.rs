@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
+use super::connection::{Server, printable};
 use super::job::{Job, Progress, Standing};
-use super::server::{Server, printable};
 use crate::cli::Failure;
 
 /// How long to wait between two looks: short at first, for what is quickly done.
@@ -18,21 +18,21 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const LINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How progress is shown.
-pub(super) enum Shown<'s> {
+pub(in crate::cli) enum Shown<'s> {
     Bar(ProgressBar),
     Lines(Lines<'s>),
     Nothing,
 }
 
 /// Lines of progress, not many.
-pub(super) struct Lines<'s> {
+pub(in crate::cli) struct Lines<'s> {
     to: &'s mut dyn Write,
     last: Option<(String, Instant)>,
 }
 
 impl<'s> Shown<'s> {
     /// Returns the way that fits: a bar where the process's stderr is a terminal, lines to `stderr` else.
-    pub(super) fn fitting(quiet: bool, to: &'s mut dyn Write) -> Self {
+    pub(in crate::cli) fn fitting(quiet: bool, to: &'s mut dyn Write) -> Self {
         if quiet {
             Self::Nothing
         } else if stderr().is_terminal() {
@@ -125,7 +125,7 @@ fn counts(progress: &Progress) -> String {
 ///
 /// # Errors
 /// The reason when the job failed, or when the server cannot be asked any more.
-pub(super) async fn follow(
+pub(in crate::cli) async fn follow(
     server: &Server,
     started: Value,
     mut shown: Shown<'_>,

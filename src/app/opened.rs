@@ -1,0 +1,77 @@
+//! The parts that hold data, opened in their order: the state directory is owned before the database in it is touched. The
+//! server starts from them, and so does every command that works where no server runs.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use blobstore::filesystem::Filesystem;
+use metadata::Metadata;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::content::{self, Content, StateDirectory};
+use crate::telemetry::Metrics;
+
+/// What holds data, owned by this process.
+pub struct Opened {
+    /// The blobs and their rows.
+    pub content: Arc<Content>,
+    /// The database.
+    pub metadata: Metadata,
+    /// Held until everything that writes has stopped.
+    pub state: StateDirectory,
+}
+
+impl Opened {
+    /// Opens what `config` names, and brings the database to this program's schema.
+    ///
+    /// # Errors
+    /// What the operator has to mend, in one line: another process owns the state directory, the database is too new or
+    /// damaged, the store cannot be used.
+    pub fn open(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let state = StateDirectory::open(&config.storage.statedirectory)?;
+        let metadata = Metadata::open(&state.database(), Arc::clone(clock) as Arc<_>)
+            .context("cannot open the metadata database in the data directory")?;
+        let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
+            let root = config.storage.rootdirectory.display();
+            format!("cannot use rootdirectory {root}")
+        })?;
+        let content = Arc::new(Content::new(
+            Arc::new(store),
+            metadata.clone(),
+            state.reserve(),
+            content_settings(config),
+            metrics.clone(),
+        ));
+        Ok(Self {
+            content,
+            metadata,
+            state,
+        })
+    }
+
+    /// Writes what is still to be written and closes the database.
+    pub async fn close(self) {
+        self.metadata.close().await;
+        drop(self.state);
+    }
+}
+
+fn content_settings(config: &Config) -> content::Settings {
+    let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
+    content::Settings {
+        lease: config.gc.lease,
+        root: config.storage.rootdirectory.clone(),
+        cache: config.cache.clone(),
+        lifetimes: config
+            .mirrors
+            .upstreams
+            .iter()
+            .filter_map(lifetime)
+            .collect(),
+    }
+}

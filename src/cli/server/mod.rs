@@ -1,0 +1,12 @@
+//! The running server as commands see it: its management API, through the socket in the state directory unless a URL is
+//! given, and its jobs, which are waited for and shown.
+
+mod arguments;
+mod connection;
+mod follow;
+mod job;
+
+pub use arguments::{Format, ServerArguments};
+pub(super) use connection::{Server, printable};
+pub(super) use follow::{Shown, follow};
+pub(super) use job::{Job, Progress};
