@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::{check_config, client_config, mirror, serve};
+use super::{check_config, client_config, garbage_collect, gc, mirror, serve};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -37,6 +37,10 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
+    /// See what the collector of the running server does, have it collect now, or pause it
+    Gc(gc::Arguments),
+    /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
+    GarbageCollect(garbage_collect::Arguments),
 }
 
 impl CommandLine {
@@ -59,9 +63,16 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "mirror"]
-        .iter()
-        .any(|command| argument == *command);
+    let is_command = [
+        "serve",
+        "check-config",
+        "client-config",
+        "mirror",
+        "gc",
+        "garbage-collect",
+    ]
+    .iter()
+    .any(|command| argument == *command);
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -155,6 +166,12 @@ mod tests {
             &["mirror", "status"],
             &["mirror", "warm"],
             &["mirror", "purge"],
+            &["gc"],
+            &["gc", "status"],
+            &["gc", "run"],
+            &["gc", "pause"],
+            &["gc", "resume"],
+            &["garbage-collect"],
         ] {
             let mut sub = &mut command;
             for name in names {

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use super::{Command, CommandLine, Failure, Output, check_config, client_config, mirror};
+use super::{
+    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc, mirror,
+};
 use crate::config::{Environment, Loaded};
 
 /// Where a command prints.
@@ -44,6 +46,10 @@ pub fn run(
         },
         Command::CheckConfig(arguments) => check_config::check(&arguments, environment),
         Command::ClientConfig(arguments) => client_config::print(&arguments, environment),
+        Command::Gc(arguments) => gc::run(&arguments, environment, streams.stderr),
+        Command::GarbageCollect(arguments) => {
+            garbage_collect::run(&arguments, environment, streams)
+        }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
     };
     report(outcome, streams)

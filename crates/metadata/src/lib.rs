@@ -5,6 +5,7 @@
 mod blobs;
 mod cached;
 mod clock;
+mod counts;
 mod database;
 mod error;
 mod job_lines;

@@ -18,6 +18,14 @@ pub(super) enum Route {
     Warm,
     /// Forget mirrored images.
     Purge,
+    /// How the collector stands.
+    Collector,
+    /// Collect what nothing names any more.
+    Collect,
+    /// Let the collector pause.
+    PauseCollector,
+    /// Let the collector go on.
+    ResumeCollector,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -33,6 +41,10 @@ pub(super) enum Endpoint {
     Mirrors,
     Warm,
     Purge,
+    Collector,
+    Collect,
+    PauseCollector,
+    ResumeCollector,
     Jobs,
     Job,
     JobLines,
@@ -47,7 +59,11 @@ impl Endpoint {
             Self::OpenApi => Some(Self::Mirrors),
             Self::Mirrors => Some(Self::Warm),
             Self::Warm => Some(Self::Purge),
-            Self::Purge => Some(Self::Jobs),
+            Self::Purge => Some(Self::Collector),
+            Self::Collector => Some(Self::Collect),
+            Self::Collect => Some(Self::PauseCollector),
+            Self::PauseCollector => Some(Self::ResumeCollector),
+            Self::ResumeCollector => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => None,
@@ -63,6 +79,10 @@ impl Endpoint {
             Self::Mirrors => "/mirrors",
             Self::Warm => "/mirrors/warm",
             Self::Purge => "/mirrors/purge",
+            Self::Collector => "/gc",
+            Self::Collect => "/gc/run",
+            Self::PauseCollector => "/gc/pause",
+            Self::ResumeCollector => "/gc/resume",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::JobLines => "/jobs/{id}/lines",
@@ -72,8 +92,17 @@ impl Endpoint {
     /// Returns the value of `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job | Self::JobLines => "GET, HEAD",
-            Self::Warm | Self::Purge => "POST",
+            Self::OpenApi
+            | Self::Mirrors
+            | Self::Collector
+            | Self::Jobs
+            | Self::Job
+            | Self::JobLines => "GET, HEAD",
+            Self::Warm
+            | Self::Purge
+            | Self::Collect
+            | Self::PauseCollector
+            | Self::ResumeCollector => "POST",
         }
     }
 
@@ -94,6 +123,10 @@ impl Route {
             ["mirrors"] => (Endpoint::Mirrors, None),
             ["mirrors", "warm"] => (Endpoint::Warm, None),
             ["mirrors", "purge"] => (Endpoint::Purge, None),
+            ["gc"] => (Endpoint::Collector, None),
+            ["gc", "run"] => (Endpoint::Collect, None),
+            ["gc", "pause"] => (Endpoint::PauseCollector, None),
+            ["gc", "resume"] => (Endpoint::ResumeCollector, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -109,6 +142,10 @@ impl Route {
             (Endpoint::Mirrors, _) => Self::Mirrors,
             (Endpoint::Warm, _) => Self::Warm,
             (Endpoint::Purge, _) => Self::Purge,
+            (Endpoint::Collector, _) => Self::Collector,
+            (Endpoint::Collect, _) => Self::Collect,
+            (Endpoint::PauseCollector, _) => Self::PauseCollector,
+            (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
