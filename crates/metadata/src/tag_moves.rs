@@ -43,8 +43,8 @@ const NOTE: &str = "INSERT INTO tag_moves \
 
 /// `$3` how many are kept.
 pub(crate) const FORGET_OLD: &str = "DELETE FROM tag_moves WHERE repository_id = $1 AND tag = $2 \
-    AND id <= (SELECT m.id FROM tag_moves m WHERE m.repository_id = $1 AND m.tag = $2 \
-        ORDER BY m.id DESC LIMIT 1 OFFSET $3)";
+    AND id < (SELECT min(k.id) FROM (SELECT m.id FROM tag_moves m WHERE m.repository_id = $1 AND m.tag = $2 \
+        ORDER BY m.id DESC LIMIT $3) k)";
 
 /// Where a tag points by its last move.
 pub(crate) const LAST: &str = "SELECT to_digest FROM tag_moves WHERE repository_id = $1 AND tag = $2 \
