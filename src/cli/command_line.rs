@@ -3,9 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, garbage_collect, gc, mirror, serve};
+use super::{check_config, client_config, garbage_collect, gc, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ pub enum Command {
     Gc(gc::Arguments),
     /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
     GarbageCollect(garbage_collect::Arguments),
+    /// See where a tag of the running server pointed over time, and put it back
+    Tag(tag::Arguments),
 }
 
 impl CommandLine {
@@ -63,16 +65,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = [
-        "serve",
-        "check-config",
-        "client-config",
-        "mirror",
-        "gc",
-        "garbage-collect",
-    ]
-    .iter()
-    .any(|command| argument == *command);
+    let is_command = CommandLine::command().find_subcommand(argument).is_some();
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -85,9 +78,7 @@ fn is_configuration(argument: &OsStr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use clap::CommandFactory;
-
-    use super::{Command, CommandLine};
+    use super::{Command, CommandFactory, CommandLine};
 
     fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
         let arguments = std::iter::once("seawall")
@@ -172,6 +163,9 @@ mod tests {
             &["gc", "pause"],
             &["gc", "resume"],
             &["garbage-collect"],
+            &["tag"],
+            &["tag", "history"],
+            &["tag", "restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

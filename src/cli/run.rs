@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc, mirror,
+    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc,
+    mirror, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -51,6 +52,7 @@ pub fn run(
             garbage_collect::run(&arguments, environment, streams)
         }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
+        Command::Tag(arguments) => tag::run(&arguments, environment),
     };
     report(outcome, streams)
 }

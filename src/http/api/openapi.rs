@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{gc, jobs, mirrors};
+use super::{gc, jobs, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -23,7 +23,9 @@ use crate::http::respond::{self, Response};
         gc::resume,
         jobs::list,
         jobs::show,
-        jobs::lines
+        jobs::lines,
+        tags::history,
+        tags::restore
     )
 )]
 pub(super) struct Document;

@@ -14,5 +14,6 @@ mod reclaim;
 mod referrers;
 mod repositories;
 mod support;
+mod tag_moves;
 mod tags;
 mod uploads;
