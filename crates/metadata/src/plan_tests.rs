@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories, tags,
-    uploads,
+    blobs, cached, damage, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories,
+    tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -20,6 +20,17 @@ const QUERIES: &[&str] = &[
     cached::REFS,
     cached::BLOBS,
     cached::STORED,
+    damage::LIVE,
+    damage::QUARANTINED_AT,
+    damage::QUARANTINE,
+    damage::LIFT,
+    damage::CHECKED,
+    damage::REVIVE,
+    damage::TAKE_OVER,
+    damage::DISCARD,
+    damage::QUARANTINED,
+    damage::UNCHECKED,
+    damage::LIVE_UNCHECKED,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,
