@@ -27,6 +27,8 @@ pub struct CheckedBlob {
     pub revision: i64,
     /// What was found wrong, if it is quarantined.
     pub damage: Option<String>,
+    /// When its bytes were last hashed and found right, in microseconds since 1970; 0 when they never were.
+    pub checked_at: i64,
 }
 
 /// Which blobs are to be checked.
@@ -38,8 +40,7 @@ pub enum CheckScope {
     Repository(RepositoryId),
 }
 
-pub(crate) const LIVE: &str =
-    "SELECT id, digest, size, key, revision, damage FROM blobs WHERE digest = $1 AND state = 1";
+pub(crate) const LIVE: &str = "SELECT id, digest, size, key, revision, damage, checked_at FROM blobs WHERE digest = $1 AND state = 1";
 
 pub(crate) const QUARANTINED_AT: &str =
     "SELECT key FROM blobs WHERE digest = $1 AND state = 3 ORDER BY id LIMIT 1";
@@ -71,15 +72,15 @@ pub(crate) const DISCARD: &str =
     "UPDATE blobs SET state = 2, delete_after = $2 WHERE digest = $1 AND state = 3";
 
 /// Beside a live row, as an older program makes it, a quarantined one says nothing any more.
-pub(crate) const QUARANTINED: &str = "SELECT b.id, b.digest, b.size, b.key, b.revision, b.damage FROM blobs b \
+pub(crate) const QUARANTINED: &str = "SELECT b.id, b.digest, b.size, b.key, b.revision, b.damage, b.checked_at FROM blobs b \
     WHERE b.state = 3 AND (b.digest, b.id) > ($1, $2) \
         AND NOT EXISTS (SELECT 1 FROM blobs o WHERE o.digest = b.digest AND o.state = 1) \
     ORDER BY b.digest, b.id LIMIT $3";
 
 const COUNT_QUARANTINED: &str = "SELECT count(*) FROM blobs WHERE state = 3";
 
-pub(crate) const UNCHECKED: &str = "SELECT id, digest, size, key, revision, damage FROM blobs \
-    WHERE state = 1 AND id > $1 AND checked_at < $2 ORDER BY id LIMIT $3";
+pub(crate) const LIVE_PAGE: &str = "SELECT id, digest, size, key, revision, damage, checked_at FROM blobs \
+    WHERE state = 1 AND id > $1 ORDER BY id LIMIT $2";
 
 /// The digests of a repository, a page of each list, so that no page reads all of them.
 pub(crate) const DIGESTS_OF: &str = "SELECT digest FROM ( \
@@ -90,9 +91,6 @@ pub(crate) const DIGESTS_OF: &str = "SELECT digest FROM ( \
         UNION SELECT digest FROM (SELECT DISTINCT c.child AS digest FROM manifest_refs c \
             WHERE c.repository_id = $1 AND c.child > $2 ORDER BY c.child LIMIT $3) named \
     ) digests ORDER BY digest LIMIT $3";
-
-pub(crate) const LIVE_UNCHECKED: &str = "SELECT id, digest, size, key, revision, damage FROM blobs \
-    WHERE digest = $1 AND state = 1 AND checked_at < $2";
 
 /// How far a walk over the blobs to check is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,19 +173,14 @@ impl Metadata {
         .await
     }
 
-    /// Returns the next live blobs of `scope` whose bytes were not found right since `since` (microseconds since 1970).
-    pub async fn unchecked(
-        &self,
-        scope: CheckScope,
-        since: i64,
-        from: CheckCursor,
-    ) -> Result<CheckPage> {
-        self.read((scope, since, from), |tx, (scope, since, from)| {
+    /// Returns the next live blobs of `scope`, from `from` on.
+    pub async fn blobs_to_check(&self, scope: CheckScope, from: CheckCursor) -> Result<CheckPage> {
+        self.read((scope, from), |tx, (scope, from)| {
             Box::pin(async move {
                 match scope {
-                    CheckScope::Everything => unchecked(tx, *since, *from).await,
+                    CheckScope::Everything => all(tx, *from).await,
                     CheckScope::Repository(repository) => {
-                        unchecked_of(tx, *repository, *since, *from).await
+                        of_repository(tx, *repository, *from).await
                     }
                 }
             })
@@ -211,9 +204,8 @@ impl Metadata {
     }
 }
 
-async fn unchecked(tx: &mut Tx, since: i64, from: CheckCursor) -> Result<CheckPage> {
-    let start = [from.id.into(), since.into(), PAGE.into()];
-    let rows = tx.query(UNCHECKED, &start).await?;
+async fn all(tx: &mut Tx, from: CheckCursor) -> Result<CheckPage> {
+    let rows = tx.query(LIVE_PAGE, &[from.id.into(), PAGE.into()]).await?;
     let blobs = rows.iter().map(checked_blob);
     let blobs = blobs.collect::<Result<Vec<CheckedBlob>>>()?;
     let next = blobs.last().map(|last| CheckCursor {
@@ -223,10 +215,9 @@ async fn unchecked(tx: &mut Tx, since: i64, from: CheckCursor) -> Result<CheckPa
     Ok(CheckPage { blobs, next })
 }
 
-async fn unchecked_of(
+async fn of_repository(
     tx: &mut Tx,
     repository: RepositoryId,
-    since: i64,
     from: CheckCursor,
 ) -> Result<CheckPage> {
     let after = from.digest.as_ref();
@@ -238,8 +229,7 @@ async fn unchecked_of(
     };
     for row in tx.query(DIGESTS_OF, &start).await? {
         let digest = row.digest(0)?;
-        let wanted = [(&digest).into(), since.into()];
-        if let Some(row) = tx.query_one(LIVE_UNCHECKED, &wanted).await? {
+        if let Some(row) = tx.query_one(LIVE, &[(&digest).into()]).await? {
             page.blobs.push(checked_blob(&row)?);
         }
         page.next = Some(CheckCursor {
@@ -258,6 +248,7 @@ pub(crate) fn checked_blob(row: &Row) -> Result<CheckedBlob> {
         key: row.opt_text(3)?.map(str::to_owned),
         revision: row.i64(4)?,
         damage: row.opt_text(5)?.map(str::to_owned),
+        checked_at: row.i64(6)?,
     })
 }
 

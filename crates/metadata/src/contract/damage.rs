@@ -1,6 +1,6 @@
 //! Clauses about bytes that are not what their digest says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind};
 
@@ -197,15 +197,15 @@ pub(super) async fn quarantined_blobs_are_listed_and_counted_until_they_are_righ
     assert_eq!(count.expect("reads"), 450);
 }
 
-/// Returns the digests that were not found right since `since`.
-async fn unchecked(world: &World, scope: CheckScope, since: i64) -> BTreeSet<Digest> {
-    let mut found = BTreeSet::new();
+/// Returns the blobs of `scope`, each of which comes once.
+async fn to_check(world: &World, scope: CheckScope) -> BTreeMap<Digest, CheckedBlob> {
+    let mut found = BTreeMap::new();
     let mut from = CheckCursor::default();
     loop {
-        let page = world.metadata.unchecked(scope, since, from).await;
+        let page = world.metadata.blobs_to_check(scope, from).await;
         let page = page.expect("reads");
         for blob in page.blobs {
-            assert!(found.insert(blob.digest), "each comes once");
+            assert_eq!(found.insert(blob.digest, blob), None);
         }
         match page.next {
             Some(next) => from = next,
@@ -214,29 +214,27 @@ async fn unchecked(world: &World, scope: CheckScope, since: i64) -> BTreeSet<Dig
     }
 }
 
-pub(super) async fn what_was_checked_is_passed_over_until_its_bytes_are_written_again(
-    world: World,
-) {
+pub(super) async fn when_bytes_were_checked_is_noted_of_those_that_were_looked_at(world: World) {
     let contents: Vec<String> = (0..250).map(|number| format!("blob {number}")).collect();
     for content in &contents {
         world.commit(commit("a", content)).await;
     }
-    let all: BTreeSet<Digest> = contents.iter().map(|content| digest(content)).collect();
-    let began = world.metadata.now() + 1;
-    let everything = CheckScope::Everything;
-    assert_eq!(unchecked(&world, everything, began).await, all);
+    let before = to_check(&world, CheckScope::Everything).await;
+    assert_eq!(before.len(), 250);
+    assert!(before.values().all(|blob| blob.checked_at == 0));
     world.clock.advance(10);
     let first = live(&world, "blob 0").await;
     let second = live(&world, "blob 1").await;
     world.commit(commit("a", "blob 1")).await;
     let checked = vec![(first.id, first.revision), (second.id, second.revision)];
     world.metadata.note_checked(checked).await.expect("writes");
-    let left = unchecked(&world, everything, began).await;
-    assert_eq!(left.len(), 249);
-    assert!(!left.contains(&first.digest));
-    assert!(left.contains(&second.digest), "other bytes were looked at");
-    let later = world.metadata.now() + 1;
-    assert_eq!(unchecked(&world, everything, later).await, all);
+    let now = world.metadata.now();
+    let after = to_check(&world, CheckScope::Everything).await;
+    assert_eq!(after[&first.digest].checked_at, now);
+    assert_eq!(
+        after[&second.digest].checked_at, 0,
+        "other bytes were looked at"
+    );
 }
 
 pub(super) async fn the_blobs_of_one_repository_are_checked_alone(world: World) {
@@ -263,9 +261,12 @@ pub(super) async fn the_blobs_of_one_repository_are_checked_alone(world: World) 
         let found = world.metadata.repository(&name(repository)).await;
         CheckScope::Repository(found.expect("reads").expect("it is there").id)
     };
-    let now = world.metadata.now() + 1;
-    assert_eq!(unchecked(&world, scope("a").await, now).await, expected);
+    let found = to_check(&world, scope("a").await).await;
+    assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), expected);
     let mirrored = ["layer 1", "layer 3", "x"].map(digest);
-    let found = unchecked(&world, scope("mirror").await, now).await;
-    assert_eq!(found, BTreeSet::from(mirrored));
+    let found = to_check(&world, scope("mirror").await).await;
+    assert_eq!(
+        found.into_keys().collect::<BTreeSet<_>>(),
+        BTreeSet::from(mirrored)
+    );
 }

@@ -52,7 +52,7 @@ clauses! {
         a_push_under_another_key_gives_the_quarantined_bytes_up,
         a_quarantine_is_lifted_once_and_only_of_the_bytes_that_were_looked_at,
         quarantined_blobs_are_listed_and_counted_until_they_are_right,
-        what_was_checked_is_passed_over_until_its_bytes_are_written_again,
+        when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
     }
     jobs {
