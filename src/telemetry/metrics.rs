@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 use super::distribution_metrics::DistributionMetrics;
+use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
@@ -93,6 +94,7 @@ struct Inner {
     blob_bytes: Unsigned,
     uploads_open: Unsigned,
     evicted: Evicted,
+    integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
 
@@ -213,6 +215,7 @@ impl Metrics {
                 Gauge::default()
             ),
             evicted: Evicted::register(&mut registry),
+            integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -343,6 +346,11 @@ impl Metrics {
         self.0.evicted.bytes.inc_by(bytes);
     }
 
+    /// Returns what is counted of damaged content.
+    pub fn integrity(&self) -> &IntegrityMetrics {
+        &self.0.integrity
+    }
+
     /// Counts pulls whose time is not recorded.
     pub fn pull_facts_dropped(&self, count: u64) {
         self.0.pull_facts_dropped.inc_by(count);
@@ -374,7 +382,12 @@ impl Metrics {
 }
 
 /// Makes `metric` known to `registry`.
-fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn known<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

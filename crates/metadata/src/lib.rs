@@ -32,7 +32,7 @@ mod plan_tests;
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use clock::WallClock;
-pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob};
+pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob, Holder};
 pub use database::Metadata;
 pub use error::{Error, Result};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};

@@ -30,6 +30,7 @@ const QUERIES: &[&str] = &[
     damage::DISCARD,
     damage::QUARANTINED,
     damage::LIVE_PAGE,
+    damage::EVERY_REPOSITORY,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,
