@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, damage, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories,
-    tags, uploads,
+    blobs, cached, damage, job_lines, jobs, manifests, migrate, pulls, push, reclaim, referrers,
+    repositories, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -31,6 +31,9 @@ const QUERIES: &[&str] = &[
     damage::QUARANTINED,
     damage::LIVE_PAGE,
     damage::EVERY_REPOSITORY,
+    job_lines::HELD,
+    job_lines::LAST,
+    job_lines::PAGE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod damage;
+mod job_lines;
 mod jobs;
 mod leases;
 mod manifests;

@@ -56,6 +56,12 @@ clauses! {
         the_blobs_of_one_repository_are_checked_alone,
         all_repositories_that_hold_or_name_a_digest_are_told,
     }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
     jobs {
         of_many_claimers_each_job_has_one,
         an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
