@@ -13,8 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::collector_metrics::CollectorMetrics;
+use super::collector_metrics::{CollectionUnderWay, CollectorMetrics};
 use super::distribution_metrics::DistributionMetrics;
+use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
@@ -95,6 +96,7 @@ struct Inner {
     uploads_open: Unsigned,
     evicted: Evicted,
     collector: CollectorMetrics,
+    integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
 
@@ -216,6 +218,7 @@ impl Metrics {
             ),
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
+            integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -338,6 +341,21 @@ impl Metrics {
         self.0.collector.candidates(blobs, manifests);
     }
 
+    /// Notes whether the collector runs by itself.
+    pub fn collector_enabled(&self, enabled: bool) {
+        self.0.collector.enabled(enabled);
+    }
+
+    /// Notes whether somebody paused the collector.
+    pub fn collector_paused(&self, paused: bool) {
+        self.0.collector.paused(paused);
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub fn collection_begins(&self) -> CollectionUnderWay {
+        self.0.collector.begins()
+    }
+
     /// Notes that a collection ended, at `at` in microseconds since 1970.
     pub fn collection_ended(&self, at: i64) {
         self.0.collector.ended(at);
@@ -359,6 +377,11 @@ impl Metrics {
     pub fn evicted(&self, manifests: u64, bytes: u64) {
         self.0.evicted.manifests.inc_by(manifests);
         self.0.evicted.bytes.inc_by(bytes);
+    }
+
+    /// Returns what is counted of damaged content.
+    pub fn integrity(&self) -> &IntegrityMetrics {
+        &self.0.integrity
     }
 
     /// Counts pulls whose time is not recorded.
@@ -392,7 +415,12 @@ impl Metrics {
 }
 
 /// Makes `metric` known to `registry`.
-fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn known<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, held, job_lines, jobs, manifests, migrate, pulls, push, reclaim,
-    referrers, repositories, review, tag_moves, tags, uploads,
+    blobs, cached, candidates, damage, held, job_lines, jobs, leases, manifests, migrate, pulls,
+    push, reclaim, referrers, repositories, review, tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -12,8 +12,8 @@ const QUERIES: &[&str] = &[
     blobs::ANYWHERE,
     blobs::MOUNT_SOURCES,
     blobs::MEMBER,
-    blobs::LEASE,
-    blobs::LEASE_OF_MANIFEST,
+    leases::LEASE,
+    leases::LEASE_OF_MANIFEST,
     blobs::LEAVE,
     blobs::FORGET_PULL,
     blobs::KEY_DELETING,
@@ -28,6 +28,17 @@ const QUERIES: &[&str] = &[
     cached::REFS,
     cached::BLOBS,
     cached::STORED,
+    damage::LIVE,
+    damage::QUARANTINED_AT,
+    damage::QUARANTINE,
+    damage::LIFT,
+    damage::CHECKED,
+    damage::REVIVE,
+    damage::TAKE_OVER,
+    damage::DISCARD,
+    damage::QUARANTINED,
+    damage::LIVE_PAGE,
+    damage::EVERY_REPOSITORY,
     job_lines::HELD,
     job_lines::LAST,
     job_lines::PAGE,

@@ -43,6 +43,19 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    damage {
+        a_quarantined_blob_exists_to_nobody,
+        a_quarantined_manifest_is_missing_to_those_that_name_it,
+        a_quarantine_of_bytes_that_were_replaced_meanwhile_changes_nothing,
+        a_push_of_the_same_digest_ends_the_quarantine_in_its_place,
+        a_manifest_pushed_again_ends_its_quarantine,
+        a_push_under_another_key_gives_the_quarantined_bytes_up,
+        a_quarantine_is_lifted_once_and_only_of_the_bytes_that_were_looked_at,
+        quarantined_blobs_are_listed_and_counted_until_they_are_right,
+        when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
+        the_blobs_of_one_repository_are_checked_alone,
+        all_repositories_that_hold_or_name_a_digest_are_told,
+    }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
         a_job_keeps_so_many_lines_and_no_more,
