@@ -12,6 +12,8 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod gc_api;
+mod gc_cli;
 mod jobs;
 mod leases;
 mod limits;
