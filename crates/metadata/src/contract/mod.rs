@@ -2,6 +2,7 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod collecting;
 mod damage;
 mod job_lines;
 mod jobs;
@@ -17,4 +18,5 @@ mod repositories;
 mod support;
 mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;
