@@ -35,6 +35,8 @@ mod contract;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod owner_tests;
+#[cfg(test)]
 mod plan_tests;
 
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};

@@ -342,8 +342,7 @@ pub(super) async fn a_manifest_that_another_names_as_a_layer_stays_with_it(world
     assert!(collected(&world, UNTAGGED).await.is_empty());
     delete(&world, "a", "outer").await;
     let_leases_end(&world);
-    let mut gone = collected(&world, UNTAGGED).await;
-    gone.extend(collected(&world, UNTAGGED).await);
+    let gone = collected(&world, UNTAGGED).await;
     assert_eq!(gone, digests(&["outer", "inner"]));
 }
 

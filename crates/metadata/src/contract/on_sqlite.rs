@@ -43,6 +43,9 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    collecting_model {
+        a_collection_leaves_what_a_look_at_everything_leaves,
+    }
     collecting {
         a_blob_nobody_names_goes_after_its_grace_and_not_before,
         a_lease_outlasts_a_grace_of_nothing,
