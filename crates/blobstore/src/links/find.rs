@@ -203,6 +203,11 @@ impl RepositoryLinks {
         &self.directory
     }
 
+    /// Returns where the repository lies, below the root.
+    pub fn path(&self) -> String {
+        self.below_root(&self.directory)
+    }
+
     /// Returns where a link lies, below the root.
     pub fn path_of(&self, place: LinkPlace<'_>) -> String {
         self.below_root(&place.file(&self.directory))
