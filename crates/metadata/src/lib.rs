@@ -9,6 +9,7 @@ mod database;
 mod error;
 mod export;
 mod import;
+mod job_lines;
 mod jobs;
 mod links;
 mod manifests;
@@ -40,6 +41,7 @@ pub use export::{Exportable, Rekeyed};
 pub use import::{
     EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
 };
+pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use links::{Link, LinkName};
 pub use manifests::ManifestRow;

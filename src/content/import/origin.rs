@@ -98,10 +98,7 @@ mod tests {
             upstream: "docker.io".to_owned(),
         };
         let nginx = name("library/nginx");
-        assert_eq!(
-            proxy(true).place(&nginx),
-            Ok((nginx.clone(), kind.clone()))
-        );
+        assert_eq!(proxy(true).place(&nginx), Ok((nginx.clone(), kind.clone())));
         assert_eq!(
             proxy(false).place(&nginx),
             Ok((name("docker.io/library/nginx"), kind))

@@ -359,9 +359,7 @@ impl Importer<'_> {
             Some(_) | None => return Ok(vec![false; links.len()]),
         };
         let (names, targets): (Vec<_>, Vec<_>) = links.into_iter().unzip();
-        let known = metadata
-            .known_links(repository.links.name(), names)
-            .await?;
+        let known = metadata.known_links(repository.links.name(), names).await?;
         let pairs = known.into_iter().zip(targets);
         Ok(pairs.map(|(known, target)| known == Some(target)).collect())
     }

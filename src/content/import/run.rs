@@ -155,10 +155,7 @@ impl<'a> Importer<'a> {
     }
 
     /// Makes rows for blobs that have none.
-    pub(super) async fn take_blobs(
-        &self,
-        blobs: Vec<metadata::FoundBlob>,
-    ) -> Result<u64, Error> {
+    pub(super) async fn take_blobs(&self, blobs: Vec<metadata::FoundBlob>) -> Result<u64, Error> {
         match &self.metadata {
             Some(metadata) if self.writes => {
                 let is_local = self.request.origin.is_local();

@@ -18,7 +18,8 @@ use crate::http::respond::{self, Response};
         mirrors::warm,
         mirrors::purge,
         jobs::list,
-        jobs::show
+        jobs::show,
+        jobs::lines
     )
 )]
 pub(super) struct Document;

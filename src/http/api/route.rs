@@ -22,6 +22,8 @@ pub(super) enum Route {
     Jobs(Page),
     /// One job.
     Job(i64),
+    /// What a job found.
+    JobLines(i64, Page),
 }
 
 /// A path with the methods it has.
@@ -33,6 +35,7 @@ pub(super) enum Endpoint {
     Purge,
     Jobs,
     Job,
+    JobLines,
 }
 
 impl Endpoint {
@@ -46,7 +49,8 @@ impl Endpoint {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
-            Self::Job => None,
+            Self::Job => Some(Self::JobLines),
+            Self::JobLines => None,
         };
         std::iter::successors(Some(Self::OpenApi), next)
     }
@@ -61,13 +65,14 @@ impl Endpoint {
             Self::Purge => "/mirrors/purge",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
+            Self::JobLines => "/jobs/{id}/lines",
         }
     }
 
     /// Returns the value of `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job => "GET, HEAD",
+            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job | Self::JobLines => "GET, HEAD",
             Self::Warm | Self::Purge => "POST",
         }
     }
@@ -91,12 +96,14 @@ impl Route {
             ["mirrors", "purge"] => (Endpoint::Purge, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
+            ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
             _ => return Err(Problem::not_found()),
         };
         if !endpoint.allows(method) {
             return Err(Problem::method_not_allowed(endpoint.allow()));
         }
-        let page = Page::parse(query, endpoint == Endpoint::Jobs)?;
+        let is_list = matches!(endpoint, Endpoint::Jobs | Endpoint::JobLines);
+        let page = Page::parse(query, is_list)?;
         Ok(match (endpoint, id) {
             (Endpoint::OpenApi, _) => Self::OpenApi,
             (Endpoint::Mirrors, _) => Self::Mirrors,
@@ -104,7 +111,8 @@ impl Route {
             (Endpoint::Purge, _) => Self::Purge,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
-            (Endpoint::Job, None) => return Err(Problem::not_found()),
+            (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
+            (Endpoint::Job | Endpoint::JobLines, None) => return Err(Problem::not_found()),
         })
     }
 

@@ -77,5 +77,6 @@ async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response
         Route::Purge => mirrors::purge(call, body).await,
         Route::Jobs(page) => jobs::list(call, page).await,
         Route::Job(id) => jobs::show(call, id).await,
+        Route::JobLines(id, page) => jobs::lines(call, id, page).await,
     }
 }
