@@ -3,6 +3,7 @@
 
 use oci::{Digest, RepositoryName, UploadId};
 
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::{Error, Result};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
@@ -117,10 +118,10 @@ pub(crate) const MEMBER: &str = "SELECT b.size FROM repositories r \
     JOIN blobs b ON b.digest = l.digest AND b.state = 1 \
     WHERE r.name = $1";
 
-/// A blob that is live keeps its row and its key; only its lease may grow.
+/// A blob that is live keeps its row and its key; its lease may grow, and its bytes were written once more.
 const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at) \
     VALUES ($1, $2, $3, 1, $4, $5) \
-    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET lease_until = \
+    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET revision = blobs.revision + 1, lease_until = \
         CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END \
     RETURNING size, key";
 
@@ -298,7 +299,8 @@ pub(crate) async fn lease_until(tx: &mut Tx, digest: &Digest, lease_micros: i64)
     Ok(tx.execute(LEASE, &[digest.into(), until.into()]).await? > 0)
 }
 
-/// Makes sure that the blob has a live row with a lease, and returns the key its bytes are read under.
+/// Makes sure that the blob, whose bytes were just written, has a live row with a lease, and returns the key they are
+/// read under. A quarantined row of the digest ends with it.
 pub(crate) async fn store(
     tx: &mut Tx,
     digest: &Digest,
@@ -308,6 +310,7 @@ pub(crate) async fn store(
 ) -> Result<Option<String>> {
     let now = tx.now();
     let until = now.saturating_add(lease_micros);
+    damage::revive(tx, digest, size, key, until).await?;
     let columns = [
         digest.into(),
         size.into(),

@@ -5,6 +5,7 @@
 mod blobs;
 mod cached;
 mod clock;
+mod damage;
 mod database;
 mod error;
 mod export;
@@ -36,6 +37,7 @@ mod plan_tests;
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use clock::WallClock;
+pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob};
 pub use database::Metadata;
 pub use error::{Error, Result};
 pub use export::{Exportable, Rekeyed};

@@ -3,7 +3,7 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, job_lines, jobs, manifests, migrate, pulls, push, reclaim, referrers,
+    blobs, cached, damage, job_lines, jobs, manifests, migrate, pulls, push, reclaim, referrers,
     repositories, tag_moves, tags, uploads,
 };
 
@@ -23,6 +23,16 @@ const QUERIES: &[&str] = &[
     job_lines::HELD,
     job_lines::LAST,
     job_lines::PAGE,
+    damage::LIVE,
+    damage::QUARANTINED_AT,
+    damage::QUARANTINE,
+    damage::LIFT,
+    damage::CHECKED,
+    damage::REVIVE,
+    damage::TAKE_OVER,
+    damage::DISCARD,
+    damage::QUARANTINED,
+    damage::LIVE_PAGE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use oci::Digest;
 
 use crate::blobs::{self, BlobRow};
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::manifests;
@@ -69,6 +70,11 @@ pub enum Place {
     Free,
     /// They are not, and an older copy is being deleted: take a new key.
     Deleting,
+    /// What is there is not what the digest says: put the right bytes over it.
+    Quarantined {
+        /// The key of the damaged bytes.
+        key: Option<String>,
+    },
 }
 
 /// `$1` digest, `$2` now.
@@ -175,6 +181,13 @@ impl Metadata {
                 let live = tx.query_one(blobs::ANYWHERE, &[digest.into()]).await?;
                 if let Some(row) = blobs::blob_row(live)? {
                     return Ok(Place::Live(row));
+                }
+                if let Some(row) = tx
+                    .query_one(damage::QUARANTINED_AT, &[digest.into()])
+                    .await?
+                {
+                    let key = row.opt_text(0)?.map(str::to_owned);
+                    return Ok(Place::Quarantined { key });
                 }
                 let deleting = tx.query_one(DELETING, &[digest.into()]).await?;
                 Ok(deleting.map_or(Place::Free, |_| Place::Deleting))
