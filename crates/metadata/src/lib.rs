@@ -41,7 +41,9 @@ pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
 pub use tags::{SetTag, TagRow};
-pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+pub use uploads::{
+    Advance, AdvanceOutcome, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 /// The name of the database file in the state directory.
 pub const FILE_NAME: &str = "seawall.db";
