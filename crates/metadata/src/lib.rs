@@ -55,7 +55,9 @@ pub use referrers::ReferrerRow;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
-pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+pub use uploads::{
+    Advance, AdvanceOutcome, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 /// The name of the database file in the state directory.
 pub const FILE_NAME: &str = "seawall.db";

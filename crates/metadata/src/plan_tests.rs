@@ -54,6 +54,7 @@ const QUERIES: &[&str] = &[
     reclaim::FORGET,
     reclaim::CLAIMED,
     reclaim::DELETING,
+    reclaim::TAKEN,
     reclaim::PULLED_SINCE,
     reclaim::TAG_PULLED_SINCE,
     reclaim::LEASED,
@@ -74,6 +75,8 @@ const QUERIES: &[&str] = &[
     tags::LIST,
     uploads::UPLOAD,
     uploads::ADVANCE,
+    uploads::OPEN_OF_CLIENT,
+    uploads::IDLE,
 ];
 
 /// Returns the steps by which SQLite would run `sql`.

@@ -125,6 +125,7 @@ clauses! {
         a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
         claimed_blobs_are_listed_until_they_are_forgotten,
         a_key_being_deleted_is_not_taken_again,
+        a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
@@ -161,5 +162,8 @@ clauses! {
         of_two_racers_exactly_one_advances,
         an_ended_upload_cannot_advance,
         open_uploads_are_listed_with_their_purpose,
+        a_client_begins_no_more_uploads_than_it_may_have_open,
+        of_many_begun_at_once_no_more_are_open_than_may,
+        idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on,
     }
 }
