@@ -7,8 +7,8 @@ use oci::{Digest, ReferenceKind};
 use super::support::{World, commit, digest, mirrored, name, push, references, tag};
 use crate::clock::tests::HOUR;
 use crate::{
-    CheckCursor, CheckScope, CheckedBlob, CommitBlob, Mount, MountOutcome, Origin, Place,
-    PushManifest, PushOutcome,
+    CheckCursor, CheckScope, CheckedBlob, CommitBlob, ExtendLease, LeaseOf, Mount, MountOutcome,
+    Origin, Place, PushManifest, PushOutcome,
 };
 
 async fn live(world: &World, content: &str) -> CheckedBlob {
@@ -41,7 +41,13 @@ pub(super) async fn a_quarantined_blob_exists_to_nobody(world: World) {
     assert!(!world.gives("a", "blob").await);
     let anywhere = world.metadata.find_blob_anywhere(&digest("blob")).await;
     assert_eq!(anywhere.expect("reads"), None);
-    let leased = world.metadata.extend_lease(&digest("blob"), HOUR).await;
+    let exists = ExtendLease {
+        repository: name("a"),
+        digest: digest("blob"),
+        of: LeaseOf::Blob,
+        lease_micros: HOUR,
+    };
+    let leased = world.metadata.extend_lease(exists).await;
     assert!(!leased.expect("answers"));
     let (blob, other) = (digest("blob"), name("b"));
     let sources = world.metadata.find_mount_source(&blob, &other).await;
