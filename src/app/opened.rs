@@ -85,5 +85,6 @@ fn content_settings(config: &Config) -> content::Settings {
             .iter()
             .filter_map(lifetime)
             .collect(),
+        uploads: config.uploads.clone(),
     }
 }
