@@ -2,6 +2,7 @@
 //! program is in this crate; it must never touch blob bytes or the network, and no name or digest is looked up
 //! without the repository it is asked in.
 
+mod backup;
 mod blobs;
 mod cached;
 mod clock;
@@ -15,6 +16,7 @@ mod push;
 mod reclaim;
 mod referrers;
 mod repositories;
+mod restore;
 mod sqlite;
 mod tag_moves;
 mod tags;
@@ -23,12 +25,15 @@ mod uploads;
 mod value;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod plan_tests;
 
+pub use backup::{BackedUp, Cancel, CopyError, back_up};
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use clock::WallClock;
@@ -41,6 +46,7 @@ pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use restore::{Restored, finish_restore, restore};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
 pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
