@@ -6,6 +6,7 @@ pub mod client_config;
 mod command_line;
 mod configuration;
 pub mod mirror;
+mod offline;
 mod outcome;
 mod run;
 pub mod serve;

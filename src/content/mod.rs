@@ -11,6 +11,7 @@ mod error;
 mod evict;
 mod fill;
 mod holders;
+mod import;
 mod in_use;
 mod ingest;
 mod manifests;
@@ -35,6 +36,9 @@ pub use background::Background;
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
 pub use fill::{Fill, Filled, GrowingFile};
+pub use import::{
+    ImportReport, ImportRequest, RootOrigin, Unusable, dry_run, import, is_unimported,
+};
 pub use manifests::{ManifestSource, NewManifest};
 pub use metadata::ManifestRow;
 pub use mirrored::MirroredBlob;

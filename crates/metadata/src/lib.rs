@@ -8,7 +8,11 @@ mod cached;
 mod clock;
 mod database;
 mod error;
+mod export;
+mod import;
+mod job_lines;
 mod jobs;
+mod links;
 mod manifests;
 mod migrate;
 mod pulls;
@@ -39,7 +43,13 @@ pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, Cached
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use export::{Exportable, Rekeyed};
+pub use import::{
+    EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
+};
+pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
+pub use links::{Link, LinkName};
 pub use manifests::ManifestRow;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};

@@ -19,6 +19,7 @@ use crate::http::respond::{self, Response};
         mirrors::purge,
         jobs::list,
         jobs::show,
+        jobs::lines,
         tags::history,
         tags::restore
     )

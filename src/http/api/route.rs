@@ -27,6 +27,8 @@ pub(super) enum Route {
     TagHistory(TagName, Page),
     /// Put a tag back.
     TagRestore(TagName),
+    /// What a job found.
+    JobLines(i64, Page),
 }
 
 /// A path with the methods it has.
@@ -40,6 +42,7 @@ pub(super) enum Endpoint {
     Job,
     TagHistory,
     TagRestore,
+    JobLines,
 }
 
 impl Endpoint {
@@ -53,7 +56,8 @@ impl Endpoint {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
-            Self::Job => Some(Self::TagHistory),
+            Self::Job => Some(Self::JobLines),
+            Self::JobLines => Some(Self::TagHistory),
             Self::TagHistory => Some(Self::TagRestore),
             Self::TagRestore => None,
         };
@@ -72,15 +76,19 @@ impl Endpoint {
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
             Self::TagRestore => "/repositories/{name}/-/tags/{tag}/restore",
+            Self::JobLines => "/jobs/{id}/lines",
         }
     }
 
     /// Returns the value of `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job | Self::TagHistory => {
-                "GET, HEAD"
-            }
+            Self::OpenApi
+            | Self::Mirrors
+            | Self::Jobs
+            | Self::Job
+            | Self::JobLines
+            | Self::TagHistory => "GET, HEAD",
             Self::Warm | Self::Purge | Self::TagRestore => "POST",
         }
     }
@@ -107,12 +115,14 @@ impl Route {
             ["mirrors", "purge"] => (Endpoint::Purge, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
+            ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
             _ => return Err(Problem::not_found()),
         };
         if !endpoint.allows(method) {
             return Err(Problem::method_not_allowed(endpoint.allow()));
         }
-        let page = Page::parse(query, endpoint == Endpoint::Jobs)?;
+        let is_list = matches!(endpoint, Endpoint::Jobs | Endpoint::JobLines);
+        let page = Page::parse(query, is_list)?;
         Ok(match (endpoint, id) {
             (Endpoint::OpenApi, _) => Self::OpenApi,
             (Endpoint::Mirrors, _) => Self::Mirrors,
@@ -120,7 +130,9 @@ impl Route {
             (Endpoint::Purge, _) => Self::Purge,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
-            (Endpoint::Job, None) | (Endpoint::TagHistory | Endpoint::TagRestore, _) => {
+            (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
+            (Endpoint::Job | Endpoint::JobLines, None)
+            | (Endpoint::TagHistory | Endpoint::TagRestore, _) => {
                 return Err(Problem::not_found());
             }
         })

@@ -79,5 +79,6 @@ async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response
         Route::Job(id) => jobs::show(call, id).await,
         Route::TagHistory(tag, page) => tags::history(call, &tag, page).await,
         Route::TagRestore(tag) => tags::restore(call, &tag, body).await,
+        Route::JobLines(id, page) => jobs::lines(call, id, page).await,
     }
 }

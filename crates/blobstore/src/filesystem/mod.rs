@@ -23,8 +23,10 @@ mod files;
 mod layout;
 mod listing;
 mod publish;
+mod second_name;
 #[cfg(test)]
 mod tests;
 mod uploads;
 
 pub use driver::Filesystem;
+pub(crate) use files::without_surprises;
