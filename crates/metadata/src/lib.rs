@@ -5,10 +5,12 @@
 mod backup;
 mod blobs;
 mod cached;
+mod candidates;
 mod clock;
 mod database;
 mod error;
 mod export;
+mod held;
 mod import;
 mod job_lines;
 mod jobs;
@@ -19,12 +21,15 @@ mod pulls;
 mod push;
 mod reclaim;
 mod referrers;
+mod rehearsal;
 mod repositories;
 mod restore;
+mod review;
 mod sqlite;
 mod tag_moves;
 mod tags;
 mod tx;
+mod upkeep;
 mod uploads;
 mod value;
 
@@ -38,8 +43,9 @@ mod engine_tests;
 mod plan_tests;
 
 pub use backup::{BackedUp, Cancel, CopyError, back_up};
-pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
+pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
+pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
@@ -55,10 +61,13 @@ pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
+pub use rehearsal::Rehearsal;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
-pub use restore::{Restored, finish_restore, restore};
+pub use restore::{Restored, finish_restore, is_there, restore};
+pub use review::{Review, Reviewed, Verdict};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
+pub use upkeep::Upkeep;
 pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
 
 /// The name of the database file in the state directory.

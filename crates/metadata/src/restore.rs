@@ -110,6 +110,11 @@ pub fn finish_restore(database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(replaced.exists().then_some(replaced))
 }
 
+/// Tells whether the database is in place or will be once [`finish_restore`] was called.
+pub fn is_there(database: &Path) -> bool {
+    database.exists() || unfinished(database).is_ok_and(|decided| decided.is_some())
+}
+
 /// Returns the file of a restore that was decided and not finished, and the moment it is named by.
 pub(crate) fn unfinished(database: &Path) -> io::Result<Option<(PathBuf, String)>> {
     let Some(name) = database.file_name().and_then(|name| name.to_str()) else {
