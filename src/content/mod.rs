@@ -47,6 +47,6 @@ pub use pulls::PullFact;
 pub use referrers::fallback_tag;
 pub use reserve::Reserve;
 pub use room::{CacheSize, ROOM_PATIENCE, Room};
-pub use state_directory::{StateDirectory, StateError, refuse_unimported};
+pub use state_directory::{StateDirectory, StateError};
 pub use store::{Content, Settings};
 pub use uploads::{Piece, Upload};

@@ -32,7 +32,7 @@ pub struct ImportRequest {
 }
 
 /// Told how far it is, again and again.
-pub type Told<'a> = dyn FnMut(&ImportReport) + Send + 'a;
+pub(super) type Told<'a> = dyn FnMut(&ImportReport) + Send + 'a;
 
 /// Tells whether link files lie below `root` and none were ever imported.
 ///
