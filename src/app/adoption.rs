@@ -45,7 +45,7 @@ impl Adoption {
         content::import(&self.root, metadata, &self.request(force), told).await
     }
 
-    /// Finds what an import would find, without writing anything; `metadata` tells what is known already.
+    /// Finds what an import would find, without writing anything; `metadata` tells what is known already, nothing without it.
     ///
     /// # Errors
     /// As [`Adoption::import`].

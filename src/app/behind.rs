@@ -12,8 +12,8 @@ use crate::content::{self, Background, Content, ImportReport};
 use crate::jobs::{self, Jobs};
 use crate::registry::Preparation;
 
-/// How long to wait before a failed import is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// How long to wait before a failed import is tried again, at first and at most.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// How often the log tells how far an import is.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -99,6 +99,7 @@ impl Behind {
 
 /// Imports, and tries again until it succeeds.
 async fn adopt(adoption: &Adoption, metadata: &Metadata, preparation: &Preparation) {
+    let mut pause = RETRY_PAUSE.0;
     loop {
         let mut logged = Instant::now();
         let mut told = |report: &ImportReport| {
@@ -116,7 +117,8 @@ async fn adopt(adoption: &Adoption, metadata: &Metadata, preparation: &Preparati
                 preparation.tell("importing what another registry stored here failed and is tried again; the log says why".to_owned());
             }
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE.1);
     }
 }
 

@@ -130,7 +130,11 @@ fn look(
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failure(&error.to_string()))?;
     let found = runtime.block_on(adoption.dry_run(None, force, told));
-    found.map_err(|error| failure(&error.to_string()))
+    let mut report = found.map_err(|error| failure(&error.to_string()))?;
+    if Opened::is_there(config) {
+        report.changed = None;
+    }
+    Ok(report)
 }
 
 fn failure(reason: &str) -> Failure {
@@ -190,7 +194,10 @@ fn text(root: &Path, arguments: &Arguments, report: &ImportReport) -> String {
         (Some(0), _) => "nothing is new\n".to_owned(),
         (Some(changed), true) => format!("{changed} links are new and would be imported\n"),
         (Some(changed), false) => format!("{changed} links were new and are imported\n"),
-        (None, _) => "nothing was imported\n".to_owned(),
+        (None, _) => {
+            "a server has this data directory, so that nobody says here what of it is new\n"
+                .to_owned()
+        }
     };
     let count = report.unusable_count();
     if count > 0 {
