@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::content::{self, Content, StateDirectory, StateError};
 use crate::telemetry::Metrics;
@@ -34,7 +34,8 @@ impl Opened {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let state = StateDirectory::open(&config.storage.statedirectory)?;
-        let metadata = Metadata::open(&state.database(), Arc::clone(clock) as Arc<_>)
+        let lease = clock::micros(config.gc.lease);
+        let metadata = Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
             .context("cannot open the metadata database in the data directory")?;
         let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
             let root = config.storage.rootdirectory.display();
@@ -75,7 +76,7 @@ impl Opened {
 fn content_settings(config: &Config) -> content::Settings {
     let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
     content::Settings {
-        lease: config.gc.lease,
+        gc: config.gc.clone(),
         root: config.storage.rootdirectory.clone(),
         cache: config.cache.clone(),
         lifetimes: config

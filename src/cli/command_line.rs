@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::{check_config, client_config, import, mirror, serve};
+use super::{check_config, client_config, import, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ pub enum Command {
     Import(import::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
+    /// See where a tag of the running server pointed over time, and put it back
+    Tag(tag::Arguments),
 }
 
 impl CommandLine {
@@ -61,9 +63,16 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "import", "mirror"]
-        .iter()
-        .any(|command| argument == *command);
+    let is_command = [
+        "serve",
+        "check-config",
+        "client-config",
+        "import",
+        "mirror",
+        "tag",
+    ]
+    .iter()
+    .any(|command| argument == *command);
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -158,6 +167,9 @@ mod tests {
             &["mirror", "status"],
             &["mirror", "warm"],
             &["mirror", "purge"],
+            &["tag"],
+            &["tag", "history"],
+            &["tag", "restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

@@ -4,10 +4,13 @@
 
 mod blobs;
 mod cached;
+mod candidates;
 mod clock;
+mod damage;
 mod database;
 mod error;
 mod export;
+mod held;
 mod import;
 mod job_lines;
 mod jobs;
@@ -18,10 +21,14 @@ mod pulls;
 mod push;
 mod reclaim;
 mod referrers;
+mod rehearsal;
 mod repositories;
+mod review;
 mod sqlite;
+mod tag_moves;
 mod tags;
 mod tx;
+mod upkeep;
 mod uploads;
 mod value;
 
@@ -32,9 +39,11 @@ mod engine_tests;
 #[cfg(test)]
 mod plan_tests;
 
-pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
+pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
+pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
+pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob};
 pub use database::Metadata;
 pub use error::{Error, Result};
 pub use export::{Exportable, Rekeyed};
@@ -49,9 +58,15 @@ pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
+pub use rehearsal::Rehearsal;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use review::{Review, Reviewed, Verdict};
+pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
-pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+pub use upkeep::Upkeep;
+pub use uploads::{
+    Advance, AdvanceOutcome, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 /// The name of the database file in the state directory.
 pub const FILE_NAME: &str = "seawall.db";
