@@ -12,6 +12,7 @@ mod delete;
 mod disk;
 mod error;
 mod evict;
+mod export;
 mod fill;
 mod holders;
 mod import;
@@ -42,6 +43,7 @@ pub use collect::{CollectReport, CollectRequest, Collected};
 pub use collector::{CollectorStatus, LastCollection};
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
+pub use export::{ExportConflict, ExportReport};
 pub use fill::{Fill, Filled, GrowingFile};
 pub use import::{
     ImportReport, ImportRequest, RootOrigin, Unusable, dry_run, import, is_unimported,
