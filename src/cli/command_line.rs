@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::{check_config, client_config, mirror, serve, tag};
+use super::{check_config, client_config, import, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// Adopt what a Distribution registry stored, in place
+    Import(import::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
@@ -61,9 +63,16 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "mirror", "tag"]
-        .iter()
-        .any(|command| argument == *command);
+    let is_command = [
+        "serve",
+        "check-config",
+        "client-config",
+        "import",
+        "mirror",
+        "tag",
+    ]
+    .iter()
+    .any(|command| argument == *command);
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -153,6 +162,7 @@ mod tests {
             &["serve"][..],
             &["check-config"],
             &["client-config"],
+            &["import"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],

@@ -5,6 +5,7 @@ pub mod check_config;
 pub mod client_config;
 mod command_line;
 mod configuration;
+pub mod import;
 pub mod mirror;
 mod offline;
 mod outcome;

@@ -13,6 +13,7 @@ mod delete;
 mod disk;
 mod error;
 mod evict;
+mod export;
 mod fill;
 mod holders;
 mod import;
@@ -46,6 +47,7 @@ pub use collect::{CollectReport, CollectRequest, Collected};
 pub use collector::{CollectorStatus, LastCollection};
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
+pub use export::{ExportConflict, ExportReport};
 pub use fill::{Fill, Filled, GrowingFile};
 pub use import::{
     ImportReport, ImportRequest, RootOrigin, Unusable, dry_run, import, is_unimported,
@@ -61,6 +63,6 @@ pub use referrers::fallback_tag;
 pub use reserve::Reserve;
 pub use room::{CacheSize, ROOM_PATIENCE, Room};
 pub use scrub::{Scrub, ScrubRequest};
-pub use state_directory::{StateDirectory, StateError, refuse_unimported};
+pub use state_directory::{StateDirectory, StateError};
 pub use store::{Content, Settings};
 pub use uploads::{Upload, Uploader};
