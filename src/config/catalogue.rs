@@ -123,6 +123,9 @@ const SUPPORTED: &[&str] = &[
     "gc.interval",
     "gc.rate",
     "gc.lowspacegrace",
+    "backup.schedule",
+    "backup.keep",
+    "backup.destination",
     "api.enabled",
     "api.addr",
 ];
@@ -188,9 +191,6 @@ const LATER: &[&str] = &[
     "uploads.maxage",
     "scrub.schedule",
     "scrub.rate",
-    "backup.schedule",
-    "backup.keep",
-    "backup.destination",
     "ui.enabled",
 ];
 
