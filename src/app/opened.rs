@@ -80,7 +80,7 @@ impl Opened {
 fn content_settings(config: &Config) -> content::Settings {
     let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
     content::Settings {
-        lease: config.gc.lease,
+        gc: config.gc.clone(),
         root: config.storage.rootdirectory.clone(),
         cache: config.cache.clone(),
         lifetimes: config
@@ -89,5 +89,6 @@ fn content_settings(config: &Config) -> content::Settings {
             .iter()
             .filter_map(lifetime)
             .collect(),
+        uploads: config.uploads.clone(),
     }
 }

@@ -287,7 +287,7 @@ impl Run<'_> {
     }
 
     /// Waits as long as the files deleted so far had to take.
-    async fn keep_to_rate(&self) {
+    async fn keep_to_rate(&mut self) {
         if self.request.rate == 0 || self.request.dry_run {
             return;
         }

@@ -2,6 +2,7 @@
 //! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
 //! or who may do what.
 
+mod abandoned;
 mod background;
 mod buffers;
 mod cached;
@@ -16,9 +17,11 @@ mod holders;
 mod import;
 mod in_use;
 mod ingest;
+mod leftovers;
 mod manifests;
 mod mirrored;
 mod open;
+mod piece;
 mod publish;
 mod pulls;
 mod purge;
@@ -47,10 +50,11 @@ pub use manifests::{ManifestSource, NewManifest};
 pub use metadata::ManifestRow;
 pub use mirrored::MirroredBlob;
 pub use open::{ByteStream, StoredBlob};
+pub use piece::Piece;
 pub use pulls::PullFact;
 pub use referrers::fallback_tag;
 pub use reserve::Reserve;
 pub use room::{CacheSize, ROOM_PATIENCE, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
-pub use uploads::{Piece, Upload};
+pub use uploads::{Upload, Uploader};

@@ -10,7 +10,7 @@ use blobstore::{BlobAddress, BlobKey, BlobStore};
 use bytes::Bytes;
 use metadata::{ExtendLease, LeaseOf, Metadata};
 use oci::{Digest, RepositoryName};
-use tokio::sync::{Mutex, RwLock, Semaphore};
+use tokio::sync::{Mutex, Notify, RwLock, Semaphore};
 
 use super::buffers::Buffers;
 use super::disk::DiskGauge;
@@ -18,11 +18,12 @@ use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
 use super::in_use::InUse;
+use super::leftovers::Leftovers;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
 use crate::clock::micros;
-use crate::config::Cache;
+use crate::config::{Cache, Gc, Uploads};
 use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
@@ -34,14 +35,16 @@ const READERS: usize = 2;
 /// What the configuration says about storing.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long an answer that lets a client skip an upload protects the digest.
-    pub lease: Duration,
+    /// How content is collected, and what protects it meanwhile.
+    pub gc: Gc,
     /// A directory on the disk whose room counts.
     pub root: PathBuf,
     /// What bounds mirrored content.
     pub cache: Cache,
     /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
     pub lifetimes: BTreeMap<String, Duration>,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -51,10 +54,14 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    /// Uploads that nobody goes on with.
+    pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
+    /// Told when the collector is to look whether it has something to do.
+    pub(super) collector_woken: Notify,
     /// Shared by whoever claims blobs and deletes their files, from the claim until the rows are forgotten; alone has it
     /// who takes up claims that others left.
     pub(super) reclaiming: Arc<RwLock<()>>,
@@ -88,8 +95,10 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            leftovers: Leftovers::default(),
             evicting: Arc::default(),
             collecting: Mutex::default(),
+            collector_woken: Notify::new(),
             reclaiming: Arc::default(),
             disk: DiskGauge::new(settings.root.clone()),
             settings,
@@ -117,7 +126,7 @@ impl Content {
     }
 
     pub(super) fn lease_micros(&self) -> i64 {
-        micros(self.settings.lease)
+        micros(self.settings.gc.lease)
     }
 
     /// Runs `work` on the blocking pool with the store.

@@ -7,6 +7,7 @@ mod blobs;
 mod cached;
 mod candidates;
 mod clock;
+mod damage;
 mod database;
 mod error;
 mod export;
@@ -47,6 +48,7 @@ pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, Mou
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
+pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob};
 pub use database::Metadata;
 pub use error::{Error, Result};
 pub use export::{Exportable, Rekeyed};
@@ -68,7 +70,9 @@ pub use review::{Review, Reviewed, Verdict};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
 pub use upkeep::Upkeep;
-pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+pub use uploads::{
+    Advance, AdvanceOutcome, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 /// The name of the database file in the state directory.
 pub const FILE_NAME: &str = "seawall.db";

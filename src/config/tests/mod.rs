@@ -10,5 +10,6 @@ mod logins;
 mod mirror_settings;
 mod patterns;
 mod reference;
+mod uploads;
 mod upstreams;
 mod variables;

@@ -113,6 +113,10 @@ impl BlobStore for Filesystem {
         self.publish_upload(id, size, &self.layout.blob(at))
     }
 
+    fn published(&self, id: &UploadId) -> Result<Vec<BlobAddress>> {
+        self.find_published(id)
+    }
+
     fn abort_upload(&self, id: &UploadId) -> Result<()> {
         self.remove_upload(id)
     }

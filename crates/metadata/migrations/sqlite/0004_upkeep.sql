@@ -51,7 +51,7 @@ CREATE INDEX tag_moves_of ON tag_moves (repository_id, tag, id);
 -- client: who counts towards the limit of open uploads.
 ALTER TABLE uploads ADD COLUMN client TEXT NOT NULL DEFAULT '';
 CREATE INDEX uploads_client ON uploads (client);
-CREATE INDEX uploads_updated ON uploads (updated_at);
+CREATE INDEX uploads_updated ON uploads (updated_at, id);
 
 -- Since an import found something here that it could not use: nothing of this repository is collected.
 ALTER TABLE repositories ADD COLUMN held_since INTEGER;
