@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use super::{check_config, client_config, garbage_collect, gc, mirror, serve, tag};
 
@@ -65,17 +65,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = [
-        "serve",
-        "check-config",
-        "client-config",
-        "mirror",
-        "gc",
-        "garbage-collect",
-        "tag",
-    ]
-    .iter()
-    .any(|command| argument == *command);
+    let is_command = CommandLine::command().find_subcommand(argument).is_some();
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -88,9 +78,7 @@ fn is_configuration(argument: &OsStr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use clap::CommandFactory;
-
-    use super::{Command, CommandLine};
+    use super::{Command, CommandFactory, CommandLine};
 
     fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
         let arguments = std::iter::once("seawall")
