@@ -1,0 +1,84 @@
+//! kill -9 in the middle of everything a server does: pushes and deletes, mirror fills and evictions, migrations, collections.
+//! After each, what was acknowledged is there, what was in doubt is whole or absent, and the restart takes no second.
+
+mod large;
+mod migration;
+mod mirror;
+mod pushes;
+
+use std::time::Duration;
+
+use crate::random::Random;
+use crate::report::Report;
+use crate::run::Run;
+
+/// A restart, also after a kill and with a hundred thousand blobs, takes less than this.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// What the cycles of one part came to.
+#[derive(Debug, Default)]
+pub(crate) struct Cycles {
+    pub(crate) count: usize,
+    pub(crate) restarts: Vec<Duration>,
+    pub(crate) problems: Vec<String>,
+    /// Files with right bytes and without a row that were found.
+    pub(crate) extra: usize,
+}
+
+impl Cycles {
+    /// Adds `problems` of the cycle that runs.
+    pub(crate) fn add(&mut self, problems: Vec<String>) {
+        let cycle = self.count;
+        let named = problems
+            .into_iter()
+            .map(|problem| format!("cycle {cycle}: {problem}"));
+        self.problems.extend(named);
+    }
+
+    fn slowest(&self) -> Duration {
+        self.restarts.iter().copied().max().unwrap_or_default()
+    }
+
+    /// Prints what the part came to.
+    fn tell(&self, report: &mut Report, what: &str) {
+        let slowest = self.slowest().as_millis();
+        let extra = self.extra;
+        report.holds(
+            &format!("{} kills during {what}: nothing lost, nothing half ({extra} files without a row met)", self.count),
+            &self.problems,
+        );
+        report.check(
+            &format!(
+                "every restart after a kill during {what} is under a second (slowest {slowest} ms)"
+            ),
+            self.slowest() < RESTART && !self.restarts.is_empty(),
+            format!("{:?}", self.restarts),
+        );
+    }
+}
+
+/// Runs the suite.
+pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
+    let random = run.random.part("crash");
+    let mut kills = 0;
+    let pushes = pushes::run(run, &random, 50).await?;
+    pushes.tell(report, "pushes and deletes");
+    kills += pushes.count;
+    let fills = mirror::run(run, &random, 18).await?;
+    fills.tell(report, "mirror fills and evictions");
+    kills += fills.count;
+    let migrations = migration::run(run, &random, 24).await?;
+    migrations.tell(report, "migrations");
+    kills += migrations.count;
+    let large = large::run(run, &random, 10).await?;
+    large.tell(report, "pushes beside 100,000 blobs");
+    kills += large.count;
+    report.check("there were at least a hundred kills", kills >= 100, kills);
+    Ok(())
+}
+
+/// Returns when to kill, at most `within` after the work began.
+pub(crate) fn moment(random: &mut Random, within: Duration) -> Duration {
+    let most = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random.between(0, most))
+}
