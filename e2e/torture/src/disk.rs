@@ -103,11 +103,13 @@ fn database(setup: &Setup, problems: &mut Vec<String>) -> rusqlite::Result<()> {
         ),
         (
             "manifests without bytes",
-            "SELECT count(*) FROM manifests m WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = m.digest AND b.state IN (1, 3))",
+            "SELECT count(*) FROM manifests m WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = m.digest AND b.state = 1)
+                AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = m.digest AND b.state = 3)",
         ),
         (
             "blobs of a repository without bytes",
-            "SELECT count(*) FROM repository_blobs l WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = l.digest AND b.state IN (1, 3))",
+            "SELECT count(*) FROM repository_blobs l WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = l.digest AND b.state = 1)
+                AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = l.digest AND b.state = 3)",
         ),
         (
             "references of no manifest",

@@ -40,6 +40,9 @@ struct Arguments {
     /// The same seed does the same again, as far as a kill can hit the same moment twice.
     #[arg(long)]
     seed: Option<u64>,
+    /// Only this part of the suite.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         faults: arguments.faults,
         home: arguments.home,
         random: Random::new(seed),
+        only: arguments.only,
     };
     let mut report = Report::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

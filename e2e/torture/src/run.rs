@@ -15,6 +15,8 @@ pub(crate) struct Run {
     /// An existing folder in which everything happens.
     pub(crate) home: PathBuf,
     pub(crate) random: Random,
+    /// The one part of the suite to run.
+    pub(crate) only: Option<String>,
 }
 
 impl Run {
