@@ -1,5 +1,5 @@
-//! What the content room does by itself: writing when things were pulled, and keeping mirrored content within its bound. Both
-//! end with the server; whatever is interrupted is finished at the next start.
+//! What the content room does by itself: writing when things were pulled, keeping mirrored content within its bound, and
+//! collecting what nothing holds any more. All of it ends with the server; whatever is interrupted is finished at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,13 @@ impl Background {
         let mut tasks = JoinSet::new();
         let (writer, until) = (Arc::clone(content), stopped.clone());
         tasks.spawn(async move { writer.keep_writing_pulls(until).await });
+        let (collector, mut collects_until) = (Arc::clone(content), stopped.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut collects_until) => {}
+                () = collector.keep_collecting() => {}
+            }
+        });
         let (keeper, mut until) = (Arc::clone(content), stopped);
         tasks.spawn(async move {
             tokio::select! {

@@ -5,6 +5,8 @@
 mod background;
 mod buffers;
 mod cached;
+mod collect;
+mod collector;
 mod delete;
 mod disk;
 mod error;
@@ -32,6 +34,8 @@ mod turns;
 mod uploads;
 
 pub use background::Background;
+pub use collect::{CollectReport, CollectRequest, Collected};
+pub use collector::{CollectorStatus, LastCollection};
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
 pub use fill::{Fill, Filled, GrowingFile};

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
@@ -93,6 +94,7 @@ struct Inner {
     blob_bytes: Unsigned,
     uploads_open: Unsigned,
     evicted: Evicted,
+    collector: CollectorMetrics,
     pull_facts_dropped: Counter,
 }
 
@@ -213,6 +215,7 @@ impl Metrics {
                 Gauge::default()
             ),
             evicted: Evicted::register(&mut registry),
+            collector: CollectorMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -323,6 +326,21 @@ impl Metrics {
             Breaker::Open => 2,
         };
         self.0.breaker.get_or_create(&labels).set(value);
+    }
+
+    /// Counts blobs that were collected, and their bytes.
+    pub fn collected(&self, blobs: u64, bytes: u64) {
+        self.0.collector.collected(blobs, bytes);
+    }
+
+    /// Notes how many blobs and manifests wait for their review by the collector.
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
+        self.0.collector.candidates(blobs, manifests);
+    }
+
+    /// Notes that a collection ended, at `at` in microseconds since 1970.
+    pub fn collection_ended(&self, at: i64) {
+        self.0.collector.ended(at);
     }
 
     /// Notes the size of the cache and its bound in bytes, 0 for none.

@@ -4,9 +4,12 @@
 
 mod blobs;
 mod cached;
+mod candidates;
 mod clock;
 mod database;
 mod error;
+mod held;
+mod job_lines;
 mod jobs;
 mod manifests;
 mod migrate;
@@ -14,10 +17,14 @@ mod pulls;
 mod push;
 mod reclaim;
 mod referrers;
+mod rehearsal;
 mod repositories;
+mod review;
 mod sqlite;
+mod tag_moves;
 mod tags;
 mod tx;
+mod upkeep;
 mod uploads;
 mod value;
 
@@ -28,19 +35,25 @@ mod engine_tests;
 #[cfg(test)]
 mod plan_tests;
 
-pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
+pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
+pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use manifests::ManifestRow;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
+pub use rehearsal::Rehearsal;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use review::{Review, Reviewed, Verdict};
+pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
+pub use upkeep::Upkeep;
 pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
 
 /// The name of the database file in the state directory.

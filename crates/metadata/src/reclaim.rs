@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use oci::Digest;
 
 use crate::blobs::{self, BlobRow};
+use crate::candidates;
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::manifests;
@@ -71,9 +72,12 @@ pub enum Place {
     Deleting,
 }
 
-/// `$1` digest, `$2` now.
+/// `$1` digest, `$2` now. The one statement that takes bytes from everybody, whoever wants them gone: it asks once more
+/// that they are live or quarantined, that nobody holds, names or leases them, and after an unclean end that no local
+/// repository ever held them.
 pub(crate) const CLAIM: &str = "UPDATE blobs SET state = 2, delete_after = $2 \
-    WHERE digest = $1 AND state = 1 AND lease_until <= $2 \
+    WHERE ((digest = $1 AND state = 1) OR (digest = $1 AND state = 3)) AND lease_until <= $2 \
+        AND (held_locally = 0 OR NOT EXISTS (SELECT 1 FROM upkeep u WHERE u.hold_until > $2)) \
         AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = $1) \
@@ -194,7 +198,7 @@ async fn evict(tx: &mut Tx, evict: &Evict) -> Result<Evicted> {
             let rows = tx
                 .query(CHILDREN, &[repository.value(), (&digest).into()])
                 .await?;
-            if !manifests::delete_rows(tx, repository, &digest).await? {
+            if !manifests::delete_rows(tx, repository, &digest, None).await? {
                 return Ok(Evicted::Kept);
             }
             let now = tx.now();
@@ -218,13 +222,24 @@ async fn evict(tx: &mut Tx, evict: &Evict) -> Result<Evicted> {
         tx.execute(FORGET_PULL, &key).await?;
     }
     let mut gone = Vec::new();
-    for digest in freed.intersection(&evict.reclaim) {
-        let now = tx.now();
-        if let Some(row) = tx.query_one(CLAIM, &[digest.into(), now.into()]).await? {
-            gone.push(claimed(&row)?);
+    for digest in &freed {
+        let before = gone.len();
+        if evict.reclaim.contains(digest) {
+            gone.extend(claim(tx, digest).await?);
+        }
+        if gone.len() == before {
+            // What nothing leads to any more would otherwise be found by nobody.
+            candidates::note_orphan(tx, digest).await?;
         }
     }
     Ok(Evicted::Gone(gone))
+}
+
+/// Claims the bytes of a digest, if nothing keeps them; returns what has to be deleted.
+pub(crate) async fn claim(tx: &mut Tx, digest: &Digest) -> Result<Vec<Claimed>> {
+    let now = tx.now();
+    let rows = tx.query(CLAIM, &[digest.into(), now.into()]).await?;
+    rows.iter().map(claimed).collect()
 }
 
 /// Tells whether something happened since the unit was chosen that keeps it.

@@ -2,6 +2,7 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod job_lines;
 mod jobs;
 mod leases;
 mod manifests;
@@ -13,5 +14,6 @@ mod reclaim;
 mod referrers;
 mod repositories;
 mod support;
+mod tag_moves;
 mod tags;
 mod uploads;

@@ -43,6 +43,12 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
     jobs {
         of_many_claimers_each_job_has_one,
         an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
@@ -120,6 +126,15 @@ clauses! {
         a_repository_tells_its_kind_and_its_upstream,
         the_catalog_sorts_the_slash_first_and_pages_by_name,
         a_repositorys_kind_never_changes,
+    }
+    tag_moves {
+        a_tag_keeps_its_moves_with_when_and_by_whom,
+        a_tag_that_stays_where_it_is_has_not_moved,
+        a_deleted_manifest_moves_every_tag_it_had,
+        a_refused_push_moves_nothing,
+        a_mirrored_tag_moves_when_its_upstream_moves_it_and_not_when_it_is_evicted,
+        moves_are_paged_from_the_latest_and_found_by_digest,
+        the_newest_moves_of_a_tag_are_kept_and_its_neighbours_are_not_touched,
     }
     tags {
         tags_are_listed_bytewise_and_paged_by_name,
