@@ -215,7 +215,8 @@ impl Content {
     }
 }
 
-fn write_and_publish(
+/// Makes `bytes` the blob at `at`, by way of the upload `id`.
+pub(super) fn write_and_publish(
     store: &dyn BlobStore,
     id: &UploadId,
     bytes: &[u8],
@@ -229,7 +230,8 @@ fn write_and_publish(
     store.publish(id, &state, bytes.len() as u64, at)
 }
 
-fn references(manifest: &Manifest) -> Vec<metadata::Ref> {
+/// Returns what a manifest names, as it is recorded.
+pub(super) fn references(manifest: &Manifest) -> Vec<metadata::Ref> {
     (0..)
         .zip(&manifest.references)
         .map(|(position, reference)| metadata::Ref {

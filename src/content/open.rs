@@ -111,7 +111,7 @@ impl Content {
                 Place::Live(row) if row.key.as_deref() == key => {
                     tracing::error!(%digest, "blob file is missing");
                 }
-                Place::Live(_) | Place::Free | Place::Deleting => {
+                Place::Live(_) | Place::Free | Place::Deleting | Place::Quarantined { .. } => {
                     tracing::debug!(%digest, "blob was reclaimed before it was opened");
                 }
             }

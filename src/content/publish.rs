@@ -95,6 +95,8 @@ impl Content {
                 key: None,
                 new: true,
             },
+            // Over what is damaged: no reader has it open as whole.
+            Place::Quarantined { key } => Placed { key, new: true },
             Place::Deleting => Placed {
                 key: Some(fresh_id().to_string()),
                 new: true,

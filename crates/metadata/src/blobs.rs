@@ -4,6 +4,7 @@
 use oci::{Digest, RepositoryName, UploadId};
 
 use crate::candidates::{self, CandidateKind};
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::{Error, Result};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
@@ -140,11 +141,11 @@ pub(crate) const MEMBER: &str = "SELECT b.size FROM repositories r \
     JOIN blobs b ON b.digest = l.digest AND b.state = 1 \
     WHERE r.name = $1";
 
-/// A blob that is live keeps its row and its key; only its lease may grow, and that a local repository held it is never
-/// forgotten.
+/// A blob that is live keeps its row and its key; its lease may grow, its bytes were written once more, and that a local
+/// repository held it is never forgotten.
 const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at, held_locally) \
     VALUES ($1, $2, $3, 1, $4, $5, $6) \
-    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET lease_until = \
+    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET revision = blobs.revision + 1, lease_until = \
         CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END, \
         held_locally = CASE WHEN blobs.held_locally < excluded.held_locally THEN excluded.held_locally \
             ELSE blobs.held_locally END \
@@ -381,11 +382,13 @@ pub(crate) struct Stored<'a> {
     pub(crate) lease_micros: i64,
 }
 
-/// Makes sure that the blob has a live row with a lease, and returns the key its bytes are read under.
+/// Makes sure that the blob, whose bytes were just written, has a live row with a lease, and returns the key they are
+/// read under. A quarantined row of the digest ends with it.
 pub(crate) async fn store(tx: &mut Tx, stored: &Stored<'_>) -> Result<Option<String>> {
     let Stored { digest, size, .. } = *stored;
     let now = tx.now();
     let until = now.saturating_add(stored.lease_micros);
+    damage::revive(tx, digest, size, stored.key, until).await?;
     let columns = [
         digest.into(),
         size.into(),

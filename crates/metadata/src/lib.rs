@@ -6,11 +6,15 @@ mod blobs;
 mod cached;
 mod candidates;
 mod clock;
+mod damage;
 mod database;
 mod error;
+mod export;
 mod held;
+mod import;
 mod job_lines;
 mod jobs;
+mod links;
 mod manifests;
 mod migrate;
 mod pulls;
@@ -39,10 +43,16 @@ pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, Mou
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
+pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob};
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use export::{Exportable, Rekeyed};
+pub use import::{
+    EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
+};
 pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
+pub use links::{Link, LinkName};
 pub use manifests::ManifestRow;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
@@ -54,7 +64,9 @@ pub use review::{Review, Reviewed, Verdict};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
 pub use upkeep::Upkeep;
-pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
+pub use uploads::{
+    Advance, AdvanceOutcome, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 /// The name of the database file in the state directory.
 pub const FILE_NAME: &str = "seawall.db";

@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, held, job_lines, jobs, manifests, migrate, pulls, push, reclaim,
-    referrers, repositories, review, tag_moves, tags, uploads,
+    blobs, cached, candidates, damage, held, job_lines, jobs, manifests, migrate, pulls, push,
+    reclaim, referrers, repositories, review, tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -31,6 +31,16 @@ const QUERIES: &[&str] = &[
     job_lines::HELD,
     job_lines::LAST,
     job_lines::PAGE,
+    damage::LIVE,
+    damage::QUARANTINED_AT,
+    damage::QUARANTINE,
+    damage::LIFT,
+    damage::CHECKED,
+    damage::REVIVE,
+    damage::TAKE_OVER,
+    damage::DISCARD,
+    damage::QUARANTINED,
+    damage::LIVE_PAGE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,
@@ -52,6 +62,7 @@ const QUERIES: &[&str] = &[
     reclaim::FORGET,
     reclaim::CLAIMED,
     reclaim::DELETING,
+    reclaim::TAKEN,
     reclaim::PULLED_SINCE,
     reclaim::TAG_PULLED_SINCE,
     reclaim::LEASED,
@@ -84,6 +95,8 @@ const QUERIES: &[&str] = &[
     tags::LIST,
     uploads::UPLOAD,
     uploads::ADVANCE,
+    uploads::OPEN_OF_CLIENT,
+    uploads::IDLE,
 ];
 
 /// These sort what they are about to write, so that no row is written twice.

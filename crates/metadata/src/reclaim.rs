@@ -7,6 +7,7 @@ use oci::Digest;
 
 use crate::blobs::{self, BlobRow};
 use crate::candidates;
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::manifests;
@@ -70,6 +71,11 @@ pub enum Place {
     Free,
     /// They are not, and an older copy is being deleted: take a new key.
     Deleting,
+    /// What is there is not what the digest says: put the right bytes over it.
+    Quarantined {
+        /// The key of the damaged bytes.
+        key: Option<String>,
+    },
 }
 
 /// `$1` digest, `$2` now. The one statement that takes bytes from everybody, whoever wants them gone: it asks once more
@@ -91,6 +97,12 @@ pub(crate) const CLAIMED: &str = "SELECT b.id, b.digest, b.key, b.size, EXISTS (
     FROM blobs b WHERE b.state = 2 AND (b.digest, b.id) > ($1, $2) ORDER BY b.digest, b.id LIMIT $3";
 
 pub(crate) const DELETING: &str = "SELECT id FROM blobs WHERE digest = $1 AND state = 2 LIMIT 1";
+
+/// `$1` digest, `$2` key. Every state has an index of its own: 1 live, 2 being deleted, 3 quarantined.
+pub(crate) const TAKEN: &str = "SELECT 1 WHERE \
+    EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 1 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 2 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 3 AND coalesce(key, '') = coalesce($2, ''))";
 
 const IS_MIRROR: &str = "SELECT id FROM repositories WHERE id = $1 AND kind = 2";
 
@@ -171,6 +183,18 @@ impl Metadata {
         .await
     }
 
+    /// Tells whether a row, in whatever state, has its bytes under this key: then they are not for anybody else to delete.
+    pub async fn is_place_taken(&self, digest: &Digest, key: Option<&str>) -> Result<bool> {
+        let place = (*digest, key.map(str::to_owned));
+        self.read(place, |tx, (digest, key)| {
+            Box::pin(async move {
+                let place = [digest.into(), key.as_deref().into()];
+                Ok(tx.query_one(TAKEN, &place).await?.is_some())
+            })
+        })
+        .await
+    }
+
     /// Returns where the bytes of a digest are, or under what kind of key they may be stored. As
     /// [`Metadata::find_blob_anywhere`], never an answer to somebody who asks in a repository.
     pub async fn find_place(&self, digest: &Digest) -> Result<Place> {
@@ -179,6 +203,13 @@ impl Metadata {
                 let live = tx.query_one(blobs::ANYWHERE, &[digest.into()]).await?;
                 if let Some(row) = blobs::blob_row(live)? {
                     return Ok(Place::Live(row));
+                }
+                if let Some(row) = tx
+                    .query_one(damage::QUARANTINED_AT, &[digest.into()])
+                    .await?
+                {
+                    let key = row.opt_text(0)?.map(str::to_owned);
+                    return Ok(Place::Quarantined { key });
                 }
                 let deleting = tx.query_one(DELETING, &[digest.into()]).await?;
                 Ok(deleting.map_or(Place::Free, |_| Place::Deleting))

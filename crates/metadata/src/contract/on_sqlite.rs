@@ -49,6 +49,18 @@ clauses! {
         who_lost_a_job_adds_no_lines_and_forgets_none,
         lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
     }
+    damage {
+        a_quarantined_blob_exists_to_nobody,
+        a_quarantined_manifest_is_missing_to_those_that_name_it,
+        a_quarantine_of_bytes_that_were_replaced_meanwhile_changes_nothing,
+        a_push_of_the_same_digest_ends_the_quarantine_in_its_place,
+        a_manifest_pushed_again_ends_its_quarantine,
+        a_push_under_another_key_gives_the_quarantined_bytes_up,
+        a_quarantine_is_lifted_once_and_only_of_the_bytes_that_were_looked_at,
+        quarantined_blobs_are_listed_and_counted_until_they_are_right,
+        when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
+        the_blobs_of_one_repository_are_checked_alone,
+    }
     jobs {
         of_many_claimers_each_job_has_one,
         an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
@@ -113,6 +125,7 @@ clauses! {
         a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
         claimed_blobs_are_listed_until_they_are_forgotten,
         a_key_being_deleted_is_not_taken_again,
+        a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
@@ -149,5 +162,8 @@ clauses! {
         of_two_racers_exactly_one_advances,
         an_ended_upload_cannot_advance,
         open_uploads_are_listed_with_their_purpose,
+        a_client_begins_no_more_uploads_than_it_may_have_open,
+        of_many_begun_at_once_no_more_are_open_than_may,
+        idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on,
     }
 }
