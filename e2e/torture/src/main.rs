@@ -6,6 +6,7 @@ mod content;
 mod crash;
 mod disk;
 mod faults;
+mod inject;
 mod ledger;
 mod random;
 mod report;
@@ -49,6 +50,8 @@ struct Arguments {
 enum Suite {
     /// kill -9 at random moments.
     Crash,
+    /// Single calls that fail.
+    Inject,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(async {
             match arguments.suite {
                 Suite::Crash => crash::run(&run, &mut report).await,
+                Suite::Inject => inject::run(&run, &mut report).await,
             }
         }),
         Err(error) => Err(error.to_string()),

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::pushes::Plan;
 use super::{Cycles, pushes};
 use crate::content::digest_of;
 use crate::disk::{Depth, place};
@@ -23,7 +25,12 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
     setup.start().await?.stop().await?;
     fill(&setup).map_err(|error| format!("the blobs cannot be made: {error}"))?;
     let workers = vec![Worker::new("client", &random)];
-    pushes::killed(&setup, workers, random, cycles, Depth::Database).await
+    let plan = Plan {
+        cycles,
+        between: (Duration::ZERO, Duration::from_millis(300)),
+        depth: Depth::Database,
+    };
+    pushes::killed(&setup, workers, random, plan).await
 }
 
 /// Lays small blobs into the store and their rows into the database, as a push would have left them.

@@ -24,7 +24,7 @@ const SHIPPED: [&str; 3] = [
 ];
 const IMAGES: usize = 12;
 /// Rows that make migrating last long enough to be hit.
-const ROWS: i64 = 40_000;
+const ROWS: i64 = 20_000;
 
 /// Runs the part.
 pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cycles, String> {
@@ -58,7 +58,11 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
         whole.kill().await;
         for _ in 0..cycles / SHIPPED.len() {
             lay(&setup, &old)?;
-            kill_at(&setup, moment(&mut random, takes + takes / 10)).await?;
+            kill_at(
+                &setup,
+                moment(&mut random, (Duration::ZERO, takes + takes / 10)),
+            )
+            .await?;
             result.count += 1;
             let found = stored_schema(&setup).map_err(|error| error.to_string())?;
             met[usize::from(found > i64::try_from(schema).unwrap_or_default())] += 1;

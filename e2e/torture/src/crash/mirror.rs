@@ -78,7 +78,7 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
             let random = random.part(&format!("{} {at}", result.count));
             pulling.spawn(work(client.clone(), Arc::clone(&images), random));
         }
-        sleep(moment(&mut random, KILL_WITHIN)).await;
+        sleep(moment(&mut random, (Duration::ZERO, KILL_WITHIN))).await;
         server.kill().await;
         result.count += 1;
         while let Some(ended) = pulling.join_next().await {

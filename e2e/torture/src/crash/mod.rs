@@ -1,6 +1,7 @@
 //! kill -9 in the middle of everything a server does: pushes and deletes, mirror fills and evictions, migrations, collections.
 //! After each, what was acknowledged is there, what was in doubt is whole or absent, and the restart takes no second.
 
+mod collect;
 mod large;
 mod migration;
 mod mirror;
@@ -16,9 +17,10 @@ use crate::run::Run;
 const RESTART: Duration = Duration::from_secs(1);
 
 /// The parts of the suite, and what is killed in each.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     ("pushes", "pushes and deletes"),
     ("mirror", "mirror fills and evictions"),
+    ("collect", "collections beside pushes"),
     ("migration", "migrations"),
     ("large", "pushes beside 100,000 blobs"),
 ];
@@ -75,8 +77,9 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
         }
         let begun = Instant::now();
         let cycles = match part {
-            "pushes" => pushes::run(run, &random, 50).await?,
+            "pushes" => pushes::run(run, &random, 45).await?,
             "mirror" => mirror::run(run, &random, 18).await?,
+            "collect" => collect::run(run, &random, 14).await?,
             "migration" => migration::run(run, &random, 24).await?,
             _ => large::run(run, &random, 10).await?,
         };
@@ -85,12 +88,16 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
         kills += cycles.count;
     }
     let enough = kills >= 100 || run.only.is_some();
-    report.check(&format!("{kills} kills are a hundred or more"), enough, kills);
+    report.check(
+        &format!("{kills} kills are a hundred or more"),
+        enough,
+        kills,
+    );
     Ok(())
 }
 
-/// Returns when to kill, at most `within` after the work began.
-pub(crate) fn moment(random: &mut Random, within: Duration) -> Duration {
-    let most = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(random.between(0, most))
+/// Returns a moment between two.
+pub(crate) fn moment(random: &mut Random, (least, most): (Duration, Duration)) -> Duration {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random.between(micros(least), micros(most).max(micros(least) + 1)))
 }

@@ -17,6 +17,14 @@ use crate::work::Worker;
 const CLIENTS: usize = 3;
 const KILL_WITHIN: Duration = Duration::from_millis(400);
 
+/// How a part kills.
+pub(super) struct Plan {
+    pub(super) cycles: usize,
+    /// When to kill, after the clients began.
+    pub(super) between: (Duration, Duration),
+    pub(super) depth: Depth,
+}
+
 /// Runs the part.
 pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cycles, String> {
     let setup = run.setup("pushes");
@@ -24,16 +32,20 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
     let workers = (0..CLIENTS)
         .map(|at| Worker::new(&format!("client{at}"), &random))
         .collect();
-    killed(&setup, workers, random, cycles, Depth::Whole).await
+    let plan = Plan {
+        cycles,
+        between: (Duration::ZERO, KILL_WITHIN),
+        depth: Depth::Whole,
+    };
+    killed(&setup, workers, random, plan).await
 }
 
-/// Kills the server `cycles` times while `workers` work on it.
+/// Kills the server while `workers` work on it.
 pub(super) async fn killed(
     setup: &Setup,
     mut workers: Vec<Worker>,
     mut random: Random,
-    cycles: usize,
-    depth: Depth,
+    plan: Plan,
 ) -> Result<Cycles, String> {
     let mut result = Cycles::default();
     loop {
@@ -48,10 +60,10 @@ pub(super) async fn killed(
             *worker.ledger() = ledger;
             result.add(problems);
         }
-        let found = inspect(setup, &client, depth).await;
+        let found = inspect(setup, &client, plan.depth).await;
         result.add(found.problems);
         result.extra = found.extra;
-        if result.count == cycles {
+        if result.count == plan.cycles {
             let ended = server.stop().await?;
             if !ended.success() {
                 result.add(vec![format!("the last stop: {ended}")]);
@@ -62,7 +74,7 @@ pub(super) async fn killed(
         for worker in workers.drain(..) {
             working.spawn(work(worker, client.clone()));
         }
-        sleep(moment(&mut random, KILL_WITHIN)).await;
+        sleep(moment(&mut random, plan.between)).await;
         server.kill().await;
         result.count += 1;
         while let Some(ended) = working.join_next().await {
