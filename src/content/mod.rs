@@ -2,6 +2,7 @@
 //! order lives here (bytes first, durable, then one transaction); nothing here knows HTTP, upstreams
 //! or who may do what.
 
+mod abandoned;
 mod background;
 mod buffers;
 mod cached;
@@ -16,6 +17,7 @@ mod holders;
 mod import;
 mod in_use;
 mod ingest;
+mod leftovers;
 mod manifests;
 mod mirrored;
 mod open;
@@ -55,4 +57,4 @@ pub use reserve::Reserve;
 pub use room::{CacheSize, ROOM_PATIENCE, Room};
 pub use state_directory::{StateDirectory, StateError, refuse_unimported};
 pub use store::{Content, Settings};
-pub use uploads::Upload;
+pub use uploads::{Upload, Uploader};

@@ -18,11 +18,12 @@ use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
 use super::in_use::InUse;
+use super::leftovers::Leftovers;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
 use crate::clock::micros;
-use crate::config::{Cache, Gc};
+use crate::config::{Cache, Gc, Uploads};
 use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub cache: Cache,
     /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
     pub lifetimes: BTreeMap<String, Duration>,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -51,6 +54,8 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    /// Uploads that nobody goes on with.
+    pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
     /// Held by the one collection that runs.
@@ -90,6 +95,7 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            leftovers: Leftovers::default(),
             evicting: Arc::default(),
             collecting: Mutex::default(),
             collector_woken: Notify::new(),

@@ -10,7 +10,7 @@ use metadata::Metadata;
 
 use super::{Content, Reserve, Settings};
 use crate::clock::Fake;
-use crate::config::{Cache, Gc, Space};
+use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
@@ -26,6 +26,7 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
             ..cache
         },
         lifetimes: BTreeMap::new(),
+        uploads: Uploads::default(),
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

@@ -2,6 +2,7 @@
 //! program is in this crate; it must never touch blob bytes or the network, and no name or digest is looked up
 //! without the repository it is asked in.
 
+mod backup;
 mod blobs;
 mod cached;
 mod candidates;
@@ -23,6 +24,7 @@ mod reclaim;
 mod referrers;
 mod rehearsal;
 mod repositories;
+mod restore;
 mod review;
 mod sqlite;
 mod tag_moves;
@@ -33,12 +35,15 @@ mod uploads;
 mod value;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod plan_tests;
 
+pub use backup::{BackedUp, Cancel, CopyError, back_up};
 pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
@@ -60,6 +65,7 @@ pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
 pub use rehearsal::Rehearsal;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use restore::{Restored, finish_restore, is_there, restore};
 pub use review::{Review, Reviewed, Verdict};
 pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
