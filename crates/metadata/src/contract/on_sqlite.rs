@@ -67,6 +67,12 @@ clauses! {
         shared_indexes_cost_time_by_their_edges,
         a_batch_that_frees_much_leaves_the_rest_for_the_next,
     }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
     damage {
         a_quarantined_blob_exists_to_nobody,
         a_quarantined_manifest_is_missing_to_those_that_name_it,
@@ -79,12 +85,6 @@ clauses! {
         when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
         all_repositories_that_hold_or_name_a_digest_are_told,
-    }
-    job_lines {
-        lines_are_read_in_their_order_and_in_pages,
-        a_job_keeps_so_many_lines_and_no_more,
-        who_lost_a_job_adds_no_lines_and_forgets_none,
-        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
     }
     jobs {
         of_many_claimers_each_job_has_one,
@@ -150,6 +150,7 @@ clauses! {
         a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
         claimed_blobs_are_listed_until_they_are_forgotten,
         a_key_being_deleted_is_not_taken_again,
+        a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
@@ -193,5 +194,8 @@ clauses! {
         of_two_racers_exactly_one_advances,
         an_ended_upload_cannot_advance,
         open_uploads_are_listed_with_their_purpose,
+        a_client_begins_no_more_uploads_than_it_may_have_open,
+        of_many_begun_at_once_no_more_are_open_than_may,
+        idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on,
     }
 }

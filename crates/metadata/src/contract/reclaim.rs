@@ -241,3 +241,20 @@ pub(super) async fn a_key_being_deleted_is_not_taken_again(world: World) {
     assert!(left.iter().all(|(_, taken_over)| !taken_over));
     assert!(world.gives(NGINX, "a").await);
 }
+
+pub(super) async fn a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there(world: World) {
+    let taken = |key| {
+        let metadata = world.metadata.clone();
+        async move { metadata.is_place_taken(&digest("a"), key).await }
+    };
+    assert!(!taken(None).await.expect("reads"));
+    image(&world, NGINX, "m", &["a"]).await;
+    assert!(taken(None).await.expect("reads"));
+    let other_key = taken(Some("other")).await;
+    assert!(!other_key.expect("reads"), "a place is digest and key");
+    let gone = evict(&world, NGINX, "m", &["a"]).await.expect("goes");
+    assert!(taken(None).await.expect("reads"), "it is being deleted");
+    let ids = gone.iter().map(|blob| blob.id).collect();
+    world.metadata.forget_claimed(ids).await.expect("forgets");
+    assert!(!taken(None).await.expect("reads"));
+}
