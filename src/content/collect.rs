@@ -103,6 +103,7 @@ impl Content {
         found: &mut (dyn FnMut(Collected<'_>) + Send),
     ) -> Result<CollectReport, Error> {
         let _alone = self.collecting.lock().await;
+        let _under_way = self.metrics.collection_begins();
         if request.dry_run {
             let copy = self.metadata.rehearse().await?;
             let report = self.collect_from(copy.metadata(), request, found).await;

@@ -22,6 +22,20 @@ pub(super) struct CollectorMetrics {
     blobs: Counter,
     candidates: Family<ByKind, Gauge<u64, AtomicU64>>,
     last_run: Gauge<u64, AtomicU64>,
+    enabled: Gauge,
+    paused: Gauge,
+    running: Gauge,
+}
+
+/// A collection that runs; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct CollectionUnderWay(Gauge);
+
+impl Drop for CollectionUnderWay {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
 }
 
 impl CollectorMetrics {
@@ -40,7 +54,31 @@ impl CollectorMetrics {
             last_run,
             this.last_run.clone(),
         );
+        let enabled = "Whether the collector runs by itself";
+        registry.register("seawall_gc_enabled", enabled, this.enabled.clone());
+        let paused = "Whether somebody paused the collector";
+        registry.register("seawall_gc_paused", paused, this.paused.clone());
+        let running = "Whether a collection runs";
+        registry.register("seawall_gc_running", running, this.running.clone());
+        // Known from the start, so that a rate can be asked of them.
+        this.candidates(0, 0);
         this
+    }
+
+    /// Notes whether the collector runs by itself.
+    pub(super) fn enabled(&self, enabled: bool) {
+        self.enabled.set(i64::from(enabled));
+    }
+
+    /// Notes whether somebody paused it.
+    pub(super) fn paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub(super) fn begins(&self) -> CollectionUnderWay {
+        self.running.set(1);
+        CollectionUnderWay(self.running.clone())
     }
 
     /// Counts blobs that were collected, and their bytes.
@@ -60,5 +98,53 @@ impl CollectorMetrics {
     pub(super) fn ended(&self, at: i64) {
         self.last_run
             .set(u64::try_from(at / 1_000_000).unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::Metrics;
+
+    fn expect(metrics: &Metrics, lines: &[&str]) {
+        let text = metrics.render();
+        for line in lines {
+            assert!(text.lines().any(|shown| shown == *line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_collectors_names_are_as_promised() {
+        let metrics = Metrics::new();
+        expect(
+            &metrics,
+            &[
+                "seawall_gc_enabled 0",
+                "seawall_gc_paused 0",
+                "seawall_gc_running 0",
+                "seawall_gc_reclaimed_bytes_total 0",
+                r#"seawall_gc_candidates{kind="manifest"} 0"#,
+            ],
+        );
+        metrics.collector_enabled(true);
+        metrics.collector_paused(true);
+        metrics.collected(2, 700);
+        metrics.candidates(5, 3);
+        metrics.collection_ended(1_795_262_400_999_999);
+        let under_way = metrics.collection_begins();
+        expect(
+            &metrics,
+            &[
+                "seawall_gc_enabled 1",
+                "seawall_gc_paused 1",
+                "seawall_gc_running 1",
+                "seawall_gc_reclaimed_bytes_total 700",
+                "seawall_gc_reclaimed_blobs_total 2",
+                r#"seawall_gc_candidates{kind="blob"} 5"#,
+                r#"seawall_gc_candidates{kind="manifest"} 3"#,
+                "seawall_gc_last_run_timestamp_seconds 1795262400",
+            ],
+        );
+        drop(under_way);
+        expect(&metrics, &["seawall_gc_running 0"]);
     }
 }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::collector_metrics::CollectorMetrics;
+use super::collector_metrics::{CollectionUnderWay, CollectorMetrics};
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
@@ -339,6 +339,21 @@ impl Metrics {
     /// Notes how many blobs and manifests wait for their review by the collector.
     pub fn candidates(&self, blobs: u64, manifests: u64) {
         self.0.collector.candidates(blobs, manifests);
+    }
+
+    /// Notes whether the collector runs by itself.
+    pub fn collector_enabled(&self, enabled: bool) {
+        self.0.collector.enabled(enabled);
+    }
+
+    /// Notes whether somebody paused the collector.
+    pub fn collector_paused(&self, paused: bool) {
+        self.0.collector.paused(paused);
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub fn collection_begins(&self) -> CollectionUnderWay {
+        self.0.collector.begins()
     }
 
     /// Notes that a collection ended, at `at` in microseconds since 1970.
