@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, garbage_collect, gc, mirror, serve, tag};
+use super::{check_config, client_config, garbage_collect, gc, import, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// Adopt what a Distribution registry stored, in place
+    Import(import::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -153,6 +155,7 @@ mod tests {
             &["serve"][..],
             &["check-config"],
             &["client-config"],
+            &["import"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],

@@ -1,5 +1,6 @@
 //! What the content room does by itself: writing when things were pulled, keeping mirrored content within its bound, and
-//! collecting what nothing holds any more. All of it ends with the server; whatever is interrupted is finished at the next start.
+//! collecting what nothing holds any more, ending uploads that nobody goes on with. All of it ends with the server; whatever is
+//! interrupted is finished at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,22 @@ impl Background {
             tokio::select! {
                 () = is_stopped(&mut until) => {}
                 () = keeper.keep_bounded() => {}
+            }
+        });
+        let (tidy, mut until) = (Arc::clone(content), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut until) => {}
+                () = tidy.keep_ending_leftovers() => {}
+            }
+        });
+        let (purger, mut until) = (Arc::clone(content), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut until) => {}
+                () = purger.keep_purging_uploads() => {
+                    // Nothing is ever purged.
+                }
             }
         });
         Self {

@@ -17,12 +17,14 @@ use super::disk::DiskGauge;
 use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
+use super::import::RootOrigin;
 use super::in_use::InUse;
+use super::leftovers::Leftovers;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
 use crate::clock::micros;
-use crate::config::{Cache, Gc};
+use crate::config::{Cache, Gc, Uploads};
 use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
@@ -36,12 +38,16 @@ const READERS: usize = 2;
 pub struct Settings {
     /// How content is collected, and what protects it meanwhile.
     pub gc: Gc,
-    /// A directory on the disk whose room counts.
+    /// The store root, the disk of which is the one whose room counts.
     pub root: PathBuf,
+    /// What wrote the root before, or may be given it back.
+    pub origin: RootOrigin,
     /// What bounds mirrored content.
     pub cache: Cache,
     /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
     pub lifetimes: BTreeMap<String, Duration>,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -51,6 +57,8 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    /// Uploads that nobody goes on with.
+    pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
     /// Held by the one collection that runs.
@@ -90,6 +98,7 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            leftovers: Leftovers::default(),
             evicting: Arc::default(),
             collecting: Mutex::default(),
             collector_woken: Notify::new(),

@@ -8,9 +8,9 @@ use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use super::{Content, Reserve, Settings};
+use super::{Content, Reserve, RootOrigin, Settings};
 use crate::clock::Fake;
-use crate::config::{Cache, Gc, Space};
+use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
@@ -21,11 +21,15 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
     let settings = Settings {
         gc: Gc::default(),
         root: directory.to_owned(),
+        origin: RootOrigin::Registry {
+            mirrors: Vec::new(),
+        },
         cache: Cache {
             minfree: Space::Bytes(0),
             ..cache
         },
         lifetimes: BTreeMap::new(),
+        uploads: Uploads::default(),
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

@@ -28,6 +28,9 @@ const QUERIES: &[&str] = &[
     cached::REFS,
     cached::BLOBS,
     cached::STORED,
+    job_lines::HELD,
+    job_lines::LAST,
+    job_lines::PAGE,
     damage::LIVE,
     damage::QUARANTINED_AT,
     damage::QUARANTINE,
@@ -39,9 +42,6 @@ const QUERIES: &[&str] = &[
     damage::QUARANTINED,
     damage::LIVE_PAGE,
     damage::EVERY_REPOSITORY,
-    job_lines::HELD,
-    job_lines::LAST,
-    job_lines::PAGE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,
@@ -63,6 +63,7 @@ const QUERIES: &[&str] = &[
     reclaim::FORGET,
     reclaim::CLAIMED,
     reclaim::DELETING,
+    reclaim::TAKEN,
     reclaim::PULLED_SINCE,
     reclaim::TAG_PULLED_SINCE,
     reclaim::LEASED,
@@ -95,6 +96,8 @@ const QUERIES: &[&str] = &[
     tags::LIST,
     uploads::UPLOAD,
     uploads::ADVANCE,
+    uploads::OPEN_OF_CLIENT,
+    uploads::IDLE,
 ];
 
 /// These sort what they are about to write, so that no row is written twice.

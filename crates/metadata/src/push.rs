@@ -262,7 +262,12 @@ async fn extend_leases(tx: &mut Tx, push: &PushManifest) -> Result<()> {
     Ok(())
 }
 
-async fn store_manifest(tx: &mut Tx, repository: RepositoryId, push: &PushManifest) -> Result<()> {
+/// Writes the manifest's row.
+pub(crate) async fn store_manifest(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    push: &PushManifest,
+) -> Result<()> {
     let annotations = serde_json::to_string(&push.annotations);
     let annotations = annotations.map_err(|error| Error::unavailable(error.to_string()))?;
     let columns = [
@@ -283,7 +288,8 @@ async fn store_manifest(tx: &mut Tx, repository: RepositoryId, push: &PushManife
     tx.execute(STORE, &columns).await.map(drop)
 }
 
-async fn store_references(
+/// Writes what the manifest names.
+pub(crate) async fn store_references(
     tx: &mut Tx,
     repository: RepositoryId,
     push: &PushManifest,

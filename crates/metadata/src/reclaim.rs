@@ -98,6 +98,12 @@ pub(crate) const CLAIMED: &str = "SELECT b.id, b.digest, b.key, b.size, EXISTS (
 
 pub(crate) const DELETING: &str = "SELECT id FROM blobs WHERE digest = $1 AND state = 2 LIMIT 1";
 
+/// `$1` digest, `$2` key. Every state has an index of its own: 1 live, 2 being deleted, 3 quarantined.
+pub(crate) const TAKEN: &str = "SELECT 1 WHERE \
+    EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 1 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 2 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 3 AND coalesce(key, '') = coalesce($2, ''))";
+
 const IS_MIRROR: &str = "SELECT id FROM repositories WHERE id = $1 AND kind = 2";
 
 pub(crate) const PULLED_SINCE: &str = "SELECT pulled_at FROM digest_pulls WHERE repository_id = $1 AND digest = $2 AND pulled_at > $3";
@@ -172,6 +178,18 @@ impl Metadata {
                 let rows = tx.query(CLAIMED, &[digest, id.into(), PAGE.into()]).await?;
                 let decode = |row: &Row| Ok((claimed(row)?, row.bool(4)?));
                 rows.iter().map(decode).collect()
+            })
+        })
+        .await
+    }
+
+    /// Tells whether a row, in whatever state, has its bytes under this key: then they are not for anybody else to delete.
+    pub async fn is_place_taken(&self, digest: &Digest, key: Option<&str>) -> Result<bool> {
+        let place = (*digest, key.map(str::to_owned));
+        self.read(place, |tx, (digest, key)| {
+            Box::pin(async move {
+                let place = [digest.into(), key.as_deref().into()];
+                Ok(tx.query_one(TAKEN, &place).await?.is_some())
             })
         })
         .await

@@ -161,11 +161,7 @@ async fn set_tag(tx: &mut Tx, set: &SetTag) -> Result<bool> {
     let Some((repository, _)) = repositories::find(tx, &set.repository).await? else {
         return Ok(false);
     };
-    if tx
-        .query_one(HAS_MANIFEST, &[repository.value(), (&set.digest).into()])
-        .await?
-        .is_none()
-    {
+    if !has_manifest(tx, repository, &set.digest).await? {
         return Ok(false);
     }
     let target = TagTarget {
@@ -220,6 +216,16 @@ async fn current(
     let row = tx.query_one(CURRENT, &key).await?;
     row.map(|row| Ok((row.digest(0)?, Origin::from_row(&row, 1)?)))
         .transpose()
+}
+
+/// Returns whether the repository holds the manifest.
+pub(crate) async fn has_manifest(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
+    Ok(tx.query_one(HAS_MANIFEST, &key).await?.is_some())
 }
 
 /// Points a tag to a manifest that the caller has made sure of, and notes it when that is a move.

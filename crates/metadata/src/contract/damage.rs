@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
+use super::support::{
+    World, commit, digest, lease_of, mirror, mirrored, name, push, references, tag,
+};
 use crate::clock::tests::HOUR;
 use crate::{
     CheckCursor, CheckScope, CheckedBlob, CommitBlob, Holder, Mount, MountOutcome, Origin, Place,
@@ -41,7 +43,10 @@ pub(super) async fn a_quarantined_blob_exists_to_nobody(world: World) {
     assert!(!world.gives("a", "blob").await);
     let anywhere = world.metadata.find_blob_anywhere(&digest("blob")).await;
     assert_eq!(anywhere.expect("reads"), None);
-    let leased = world.metadata.extend_lease(&digest("blob"), HOUR).await;
+    let leased = world
+        .metadata
+        .extend_lease(lease_of("a", "blob", HOUR))
+        .await;
     assert!(!leased.expect("answers"));
     let (blob, other) = (digest("blob"), name("b"));
     let sources = world.metadata.find_mount_source(&blob, &other).await;

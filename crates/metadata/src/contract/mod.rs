@@ -2,6 +2,8 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod collecting;
+mod collecting_model;
 mod damage;
 mod job_lines;
 mod jobs;
@@ -14,7 +16,8 @@ mod pushes;
 mod reclaim;
 mod referrers;
 mod repositories;
-mod support;
+pub(crate) mod support;
 mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;
