@@ -44,4 +44,5 @@ mod restart;
 mod support;
 mod tags_catalog;
 mod uploads;
+mod uploads_upkeep;
 mod wire;

@@ -217,7 +217,7 @@ mod tests {
         let (content, clock) = open(directory.path());
         let id = begin(&content).await;
         clock.advance(HOUR);
-        let (sender, body) = futures_channel();
+        let (sender, body) = body_that_waits();
         let sending = {
             let (content, id) = (Arc::clone(&content), id.clone());
             tokio::spawn(async move { send(&content, &id, body).await })
@@ -235,13 +235,23 @@ mod tests {
     }
 
     /// Returns a body that goes on until the sender is dropped.
-    fn futures_channel() -> (tokio::sync::oneshot::Sender<()>, ByteStream) {
+    fn body_that_waits() -> (tokio::sync::oneshot::Sender<()>, ByteStream) {
         let (sender, ended) = tokio::sync::oneshot::channel();
         let end = stream::once(async move {
             drop(ended.await);
             Ok(Bytes::from_static(b"def"))
         });
         (sender, end.boxed())
+    }
+
+    #[tokio::test]
+    async fn where_purging_is_off_nobody_purges() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (mut content, _) = testing::open(directory.path(), Cache::default());
+        content.settings.uploads.purging = None;
+        let purger = content.keep_purging_uploads();
+        let ended = tokio::time::timeout(LOOK_EVERY, purger).await;
+        ended.expect("it has nothing to do, ever");
     }
 
     #[tokio::test(start_paused = true)]
