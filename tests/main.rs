@@ -49,4 +49,5 @@ mod support;
 mod tag_history;
 mod tags_catalog;
 mod uploads;
+mod uploads_upkeep;
 mod wire;
