@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::content::{Content, StateDirectory};
 pub use crate::content::{ImportReport, Unusable};
 use crate::http::{self, Context};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};
@@ -96,7 +96,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         Arc::clone(&mirror),
         Arc::clone(&content),
         Arc::clone(&clock),
-        config.warm.clone(),
+        jobs::Settings::of(&config),
     );
     let registry = Registry::new(Arc::clone(&content), mirror, rules);
     let starter = Starter {

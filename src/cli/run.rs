@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, import, mirror, tag,
+    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc,
+    import, mirror, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -47,6 +48,10 @@ pub fn run(
         Command::CheckConfig(arguments) => check_config::check(&arguments, environment),
         Command::ClientConfig(arguments) => client_config::print(&arguments, environment),
         Command::Import(arguments) => import::run(&arguments, environment),
+        Command::Gc(arguments) => gc::run(&arguments, environment, streams.stderr),
+        Command::GarbageCollect(arguments) => {
+            garbage_collect::run(&arguments, environment, streams)
+        }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
         Command::Tag(arguments) => tag::run(&arguments, environment),
     };

@@ -7,6 +7,7 @@ mod blobs;
 mod cached;
 mod candidates;
 mod clock;
+mod counts;
 mod damage;
 mod database;
 mod error;
