@@ -9,6 +9,7 @@ mod config_cli;
 mod delete;
 mod digests;
 mod errors;
+mod export_links;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;

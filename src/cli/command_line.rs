@@ -5,7 +5,9 @@ use std::path::Path;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, garbage_collect, gc, import, mirror, serve, tag};
+use super::{
+    check_config, client_config, export_links, garbage_collect, gc, import, mirror, serve, tag,
+};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// Adopt what a Distribution registry stored, in place
     Import(import::Arguments),
+    /// Write the link files of Distribution, so that it can serve the same root; beside a running server or without one
+    ExportLinks(export_links::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -156,6 +160,7 @@ mod tests {
             &["check-config"],
             &["client-config"],
             &["import"],
+            &["export-links"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],

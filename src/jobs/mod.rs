@@ -7,6 +7,7 @@ mod collect;
 mod collector;
 mod ending;
 mod error;
+mod export_links;
 mod failure;
 mod lines;
 mod live;

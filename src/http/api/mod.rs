@@ -4,6 +4,7 @@
 mod body;
 mod gc;
 mod jobs;
+mod links;
 mod mirrors;
 mod openapi;
 mod paging;
