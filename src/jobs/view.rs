@@ -13,6 +13,8 @@ pub enum JobKind {
     Purge,
     /// Collect what nothing names any more.
     Gc,
+    /// Copy the database.
+    Backup,
 }
 
 impl JobKind {
@@ -22,6 +24,7 @@ impl JobKind {
             Self::Warm => "warm",
             Self::Purge => "purge",
             Self::Gc => "gc",
+            Self::Backup => "backup",
         }
     }
 
@@ -29,7 +32,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm => false,
+            Self::Warm | Self::Backup => false,
         }
     }
 
@@ -49,7 +52,8 @@ impl JobKind {
         match self {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Gc),
-            Self::Gc => None,
+            Self::Gc => Some(Self::Backup),
+            Self::Backup => None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Route {
     PauseCollector,
     /// Let the collector go on.
     ResumeCollector,
+    /// Copy the database.
+    Backup,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -50,6 +52,7 @@ pub(super) enum Endpoint {
     Collect,
     PauseCollector,
     ResumeCollector,
+    Backup,
     Jobs,
     Job,
     TagHistory,
@@ -70,7 +73,8 @@ impl Endpoint {
             Self::Collector => Some(Self::Collect),
             Self::Collect => Some(Self::PauseCollector),
             Self::PauseCollector => Some(Self::ResumeCollector),
-            Self::ResumeCollector => Some(Self::Jobs),
+            Self::ResumeCollector => Some(Self::Backup),
+            Self::Backup => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -92,6 +96,7 @@ impl Endpoint {
             Self::Collect => "/gc/run",
             Self::PauseCollector => "/gc/pause",
             Self::ResumeCollector => "/gc/resume",
+            Self::Backup => "/backup",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -115,6 +120,7 @@ impl Endpoint {
             | Self::Collect
             | Self::PauseCollector
             | Self::ResumeCollector
+            | Self::Backup
             | Self::TagRestore => "POST",
         }
     }
@@ -143,6 +149,7 @@ impl Route {
             ["gc", "run"] => (Endpoint::Collect, None),
             ["gc", "pause"] => (Endpoint::PauseCollector, None),
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["backup"] => (Endpoint::Backup, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -162,6 +169,7 @@ impl Route {
             (Endpoint::Collect, _) => Self::Collect,
             (Endpoint::PauseCollector, _) => Self::PauseCollector,
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
