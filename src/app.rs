@@ -1,6 +1,7 @@
 //! Builds every part from the configuration once, starts them and stops them. The only place that
 //! knows how the rooms fit together.
 
+pub mod backup;
 mod listeners;
 mod opened;
 

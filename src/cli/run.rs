@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc,
-    mirror, tag,
+    Command, CommandLine, Failure, Output, backup, check_config, client_config, garbage_collect,
+    gc, mirror, restore, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -53,6 +53,8 @@ pub fn run(
         }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
         Command::Tag(arguments) => tag::run(&arguments, environment),
+        Command::Backup(arguments) => backup::run(&arguments, environment),
+        Command::Restore(arguments) => restore::run(&arguments, environment),
     };
     report(outcome, streams)
 }
