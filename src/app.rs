@@ -2,6 +2,7 @@
 //! knows how the rooms fit together.
 
 mod adoption;
+pub mod backup;
 mod behind;
 mod listeners;
 mod opened;

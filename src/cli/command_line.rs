@@ -6,7 +6,8 @@ use std::path::Path;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use super::{
-    check_config, client_config, export_links, garbage_collect, gc, import, mirror, serve, tag,
+    backup, check_config, client_config, export_links, garbage_collect, gc, import, mirror,
+    restore, serve, tag,
 };
 
 /// A container registry and a mirror of other registries.
@@ -49,6 +50,10 @@ pub enum Command {
     GarbageCollect(garbage_collect::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
+    /// Write a copy of the database to a file, beside a running server or without one
+    Backup(backup::Arguments),
+    /// Put a copy in the place of the database; the server has to be stopped
+    Restore(restore::Arguments),
 }
 
 impl CommandLine {
@@ -174,6 +179,8 @@ mod tests {
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],
+            &["backup"],
+            &["restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

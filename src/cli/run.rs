@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, export_links,
-    garbage_collect, gc, import, mirror, tag,
+    Command, CommandLine, Failure, Output, backup, check_config, client_config, export_links,
+    garbage_collect, gc, import, mirror, restore, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -57,6 +57,8 @@ pub fn run(
         }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
         Command::Tag(arguments) => tag::run(&arguments, environment),
+        Command::Backup(arguments) => backup::run(&arguments, environment),
+        Command::Restore(arguments) => restore::run(&arguments, environment),
     };
     report(outcome, streams)
 }

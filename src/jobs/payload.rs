@@ -48,6 +48,8 @@ pub enum Payload {
     Collect(CollectNow),
     /// Write the link files of Distribution.
     ExportLinks,
+    /// Copy the database to where the configuration says.
+    Backup(BackUp),
 }
 
 /// Images to fetch.
@@ -71,6 +73,10 @@ pub struct CollectNow {
     pub(super) dry_run: bool,
 }
 
+/// A copy of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp {}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -85,6 +91,7 @@ impl Payload {
             Self::Purge(_) => JobKind::Purge,
             Self::Collect(_) => JobKind::Gc,
             Self::ExportLinks => JobKind::ExportLinks,
+            Self::Backup(_) => JobKind::Backup,
         }
     }
 
@@ -116,6 +123,7 @@ impl Payload {
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
             Self::Collect(collect) => Self::Collect(collect),
             Self::ExportLinks => Self::ExportLinks,
+            Self::Backup(backup) => Self::Backup(backup),
         })
     }
 
@@ -229,7 +237,7 @@ pub(super) fn is_pattern(tag: &str) -> bool {
 mod tests {
     use oci::Digest;
 
-    use super::{CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
+    use super::{BackUp, CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
     use crate::config::WarmReference;
 
     fn warm(images: &[&str], platforms: &[&str]) -> Result<WarmImages, String> {
@@ -306,6 +314,7 @@ mod tests {
             Payload::Warm(images),
             Payload::Purge(purge),
             Payload::Collect(collect),
+            Payload::Backup(BackUp::default()),
         ] {
             assert_eq!(Payload::from_row(&payload.to_row()), Ok(payload));
         }

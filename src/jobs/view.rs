@@ -15,6 +15,8 @@ pub enum JobKind {
     Gc,
     /// Write the link files of Distribution.
     ExportLinks,
+    /// Copy the database.
+    Backup,
 }
 
 impl JobKind {
@@ -25,6 +27,7 @@ impl JobKind {
             Self::Purge => "purge",
             Self::Gc => "gc",
             Self::ExportLinks => "exportlinks",
+            Self::Backup => "backup",
         }
     }
 
@@ -32,7 +35,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm | Self::ExportLinks => false,
+            Self::Warm | Self::ExportLinks | Self::Backup => false,
         }
     }
 
@@ -53,7 +56,8 @@ impl JobKind {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Gc),
             Self::Gc => Some(Self::ExportLinks),
-            Self::ExportLinks => None,
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => None,
         }
     }
 }

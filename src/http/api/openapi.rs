@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{gc, jobs, links, mirrors, tags};
+use super::{backup, gc, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -22,6 +22,7 @@ use crate::http::respond::{self, Response};
         gc::pause,
         gc::resume,
         links::export,
+        backup::start,
         jobs::list,
         jobs::show,
         jobs::lines,

@@ -29,6 +29,8 @@ pub(super) enum Route {
     ResumeCollector,
     /// Write the link files of Distribution.
     ExportLinks,
+    /// Copy the database.
+    Backup,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -53,6 +55,7 @@ pub(super) enum Endpoint {
     PauseCollector,
     ResumeCollector,
     ExportLinks,
+    Backup,
     Jobs,
     Job,
     TagHistory,
@@ -74,7 +77,8 @@ impl Endpoint {
             Self::Collect => Some(Self::PauseCollector),
             Self::PauseCollector => Some(Self::ResumeCollector),
             Self::ResumeCollector => Some(Self::ExportLinks),
-            Self::ExportLinks => Some(Self::Jobs),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -97,6 +101,7 @@ impl Endpoint {
             Self::PauseCollector => "/gc/pause",
             Self::ResumeCollector => "/gc/resume",
             Self::ExportLinks => "/export-links",
+            Self::Backup => "/backup",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -121,6 +126,7 @@ impl Endpoint {
             | Self::PauseCollector
             | Self::ResumeCollector
             | Self::ExportLinks
+            | Self::Backup
             | Self::TagRestore => "POST",
         }
     }
@@ -150,6 +156,7 @@ impl Route {
             ["gc", "pause"] => (Endpoint::PauseCollector, None),
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
             ["export-links"] => (Endpoint::ExportLinks, None),
+            ["backup"] => (Endpoint::Backup, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -170,6 +177,7 @@ impl Route {
             (Endpoint::PauseCollector, _) => Self::PauseCollector,
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
             (Endpoint::ExportLinks, _) => Self::ExportLinks,
+            (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
