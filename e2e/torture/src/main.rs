@@ -7,7 +7,9 @@ mod crash;
 mod disk;
 mod faults;
 mod inject;
+// mod full;
 mod ledger;
+mod power;
 mod random;
 mod report;
 mod run;
@@ -52,6 +54,9 @@ enum Suite {
     Crash,
     /// Single calls that fail.
     Inject,
+
+    /// Power cuts.
+    Power,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +79,8 @@ fn main() -> ExitCode {
             match arguments.suite {
                 Suite::Crash => crash::run(&run, &mut report).await,
                 Suite::Inject => inject::run(&run, &mut report).await,
+
+                Suite::Power => power::run(&run, &mut report).await,
             }
         }),
         Err(error) => Err(error.to_string()),
