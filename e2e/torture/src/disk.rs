@@ -238,6 +238,11 @@ fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
     Ok(found)
 }
 
+/// Returns how many blobs' files there are.
+pub(crate) fn blob_files(root: &Path) -> usize {
+    files(root).map_or(0, |files| files.len())
+}
+
 /// Returns what is in a directory; nothing where there is none.
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {

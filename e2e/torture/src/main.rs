@@ -6,8 +6,8 @@ mod content;
 mod crash;
 mod disk;
 mod faults;
+mod full;
 mod inject;
-// mod full;
 mod ledger;
 mod power;
 mod random;
@@ -54,7 +54,8 @@ enum Suite {
     Crash,
     /// Single calls that fail.
     Inject,
-
+    /// A disk without room.
+    Full,
     /// Power cuts.
     Power,
 }
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
             match arguments.suite {
                 Suite::Crash => crash::run(&run, &mut report).await,
                 Suite::Inject => inject::run(&run, &mut report).await,
-
+                Suite::Full => full::run(&run, &mut report).await,
                 Suite::Power => power::run(&run, &mut report).await,
             }
         }),
