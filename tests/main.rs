@@ -12,6 +12,8 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod import;
+mod import_serve;
 mod jobs;
 mod leases;
 mod limits;

@@ -127,6 +127,9 @@ const SUPPORTED: &[&str] = &[
     "gc.interval",
     "gc.rate",
     "gc.lowspacegrace",
+    "backup.schedule",
+    "backup.keep",
+    "backup.destination",
     "uploads.maxpersubject",
     "uploads.maxage",
     "api.enabled",
@@ -188,9 +191,6 @@ const LATER: &[&str] = &[
     "health.tcp[].threshold",
     "scrub.schedule",
     "scrub.rate",
-    "backup.schedule",
-    "backup.keep",
-    "backup.destination",
     "ui.enabled",
 ];
 

@@ -3,6 +3,7 @@
 //! secret or a line of a file.
 
 mod api;
+mod backup;
 mod cache;
 mod catalog;
 mod catalogue;
@@ -22,6 +23,7 @@ mod patterns;
 mod platform;
 mod problems;
 mod proxy;
+mod schedule;
 mod schema;
 mod secret;
 mod section;
@@ -38,6 +40,7 @@ mod warm;
 mod yaml;
 
 pub use api::{Api, Debug};
+pub use backup::Backup;
 pub use cache::{Cache, Space};
 pub use catalog::Catalog;
 pub use duration::{duration_text, parse_duration};
@@ -85,6 +88,8 @@ pub struct Config {
     pub validation: Validation,
     /// What protects content from the collector.
     pub gc: Gc,
+    /// When and where the database is copied.
+    pub backup: Backup,
     /// What the operator should be told, one line each: place, key, what is odd.
     pub warnings: Vec<String>,
 }

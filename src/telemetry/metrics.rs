@@ -15,6 +15,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
+use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
@@ -95,6 +96,7 @@ struct Inner {
     uploads_open: Gauge,
     evicted: Evicted,
     collector: CollectorMetrics,
+    integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
 
@@ -216,6 +218,7 @@ impl Metrics {
             ),
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
+            integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -372,6 +375,11 @@ impl Metrics {
         self.0.evicted.bytes.inc_by(bytes);
     }
 
+    /// Returns what is counted of damaged content.
+    pub fn integrity(&self) -> &IntegrityMetrics {
+        &self.0.integrity
+    }
+
     /// Counts pulls whose time is not recorded.
     pub fn pull_facts_dropped(&self, count: u64) {
         self.0.pull_facts_dropped.inc_by(count);
@@ -403,7 +411,12 @@ impl Metrics {
 }
 
 /// Makes `metric` known to `registry`.
-fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn known<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

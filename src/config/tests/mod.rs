@@ -1,5 +1,6 @@
 //! Whole configurations: from file and variables to typed values and messages.
 
+mod backup;
 mod bounds;
 mod files;
 mod gc;
