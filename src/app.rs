@@ -66,9 +66,9 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
             "the metadata database lies on a network file system, where SQLite can lose data; give --data a local directory"
         );
     }
-    let dropped = content.drop_orphans().await?;
-    if dropped > 0 {
-        tracing::info!(files = dropped, "dropped uploads that nothing knows");
+    let left = content.note_leftovers().await?;
+    if left > 0 {
+        tracing::info!(uploads = left, "ending what a stop left of uploads");
     }
     let manifest_limit = config.http.limits.manifestsize;
     let instance = InstanceId::new();

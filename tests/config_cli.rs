@@ -195,11 +195,12 @@ http:
 storage:
   filesystem: {rootdirectory: ROOT}
   delete: {enabled: true}
-  maintenance: {readonly: {enabled: false}}
+  maintenance: {readonly: {enabled: false}, uploadpurging: {enabled: true, age: 168h, interval: 24h, dryrun: false}}
 proxy: {remoteurl: https://one.example, username: u, passwordfile: FILES/password, ttl: 24h, realms: [https://auth.example]}
 catalog: {maxentries: 500}
 validation: {disabled: false}
 gc: {enabled: true, grace: 72h, lease: 2h, deleteuntagged: true, interval: 15m, rate: 200, lowspacegrace: 1m}
+uploads: {maxpersubject: 100, maxage: 72h}
 mirrors:
   - name: two.example
     endpoints: [https://two.example, https://other.example:5000/two.example]

@@ -42,6 +42,7 @@ mod ranges;
 mod referrers;
 mod restart;
 mod support;
+mod tag_history;
 mod tags_catalog;
 mod uploads;
 mod wire;

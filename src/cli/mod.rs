@@ -11,6 +11,7 @@ mod outcome;
 mod run;
 pub mod serve;
 pub mod server;
+pub mod tag;
 
 pub use command_line::{Command, CommandLine};
 pub use configuration::{ConfigurationArguments, ConfigurationArgumentsWithFile};

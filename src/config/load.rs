@@ -12,7 +12,9 @@ use super::problems::{Error, Problems};
 use super::section::{Section, switch};
 use super::tree::{Node, Origin, Value};
 use super::variables::{CONFIGURATION_PATH, name_upstreams, overlay};
-use super::{Config, api, cache, catalog, gc, http, log, mirrors, storage, validation, warm, yaml};
+use super::{
+    Config, api, cache, catalog, gc, http, log, mirrors, storage, uploads, validation, warm, yaml,
+};
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +93,7 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
         api: api::read(&root, &mut problems),
         debug: api::read_debug(&root, &mut problems),
         catalog: catalog::read(&root, &mut problems),
+        uploads: uploads::read(&root, &mut problems),
         validation: validation::read(&root, &mut problems),
         gc: gc::read(&root, &mut problems),
         warnings: Vec::new(),

@@ -30,6 +30,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod uploads;
 mod url;
 mod validation;
 mod variables;
@@ -53,6 +54,7 @@ pub use platform::{Platform, parse_platform};
 pub use problems::Error;
 pub use secret::Secret;
 pub use storage::Storage;
+pub use uploads::{UploadPurging, Uploads};
 pub use validation::Validation;
 pub use warm::{Warm, WarmImage, WarmReference};
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub debug: Debug,
     /// How the list of repositories is served.
     pub catalog: Catalog,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
     /// What is checked of a pushed manifest.
     pub validation: Validation,
     /// What protects content from the collector.

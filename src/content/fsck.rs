@@ -5,9 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use metadata::{
-    CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnoted, UnnotedKind,
-};
+use metadata::{CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnoted, UnnotedKind};
 
 use super::damage::{Damage, Look, Seen, open_to_look};
 use super::error::Error;
@@ -163,7 +161,10 @@ impl Fsck<'_> {
                 let seen = open_to_look(store.as_ref(), &root, &blob)?;
                 Ok((blob, seen.err().unwrap_or(Seen::Right)))
             };
-            blobs.into_iter().map(look).collect::<Result<Vec<_>, Error>>()
+            blobs
+                .into_iter()
+                .map(look)
+                .collect::<Result<Vec<_>, Error>>()
         });
         for (blob, seen) in looked.await?? {
             checked(blob.size);
@@ -194,7 +195,10 @@ impl Fsck<'_> {
         // It may have been replaced or deleted since its row was read.
         let now = self.content.metadata.live_blob(&blob.digest).await?;
         let same = now.is_some_and(|now| (now.id, now.revision) == (blob.id, blob.revision));
-        let seen = self.content.look_at(blob, Look::Size, &mut self.pace).await?;
+        let seen = self
+            .content
+            .look_at(blob, Look::Size, &mut self.pace)
+            .await?;
         if same && seen == Seen::Damaged(damage) {
             self.report(blob, damage.into(), Action::None);
         }

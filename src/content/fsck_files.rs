@@ -127,16 +127,14 @@ impl Fsck<'_> {
                 self.delete(place, claim).await?;
                 Some(Action::Removed)
             }
-            Bytes::Right(size) => {
-                match content.metadata.enter_bytes(place.clone(), size).await? {
-                    Entered::Entered => Some(Action::Entered),
-                    Entered::Known => None,
-                    Entered::Superfluous => {
-                        self.delete(place, claim).await?;
-                        Some(Action::Removed)
-                    }
+            Bytes::Right(size) => match content.metadata.enter_bytes(place.clone(), size).await? {
+                Entered::Entered => Some(Action::Entered),
+                Entered::Known => None,
+                Entered::Superfluous => {
+                    self.delete(place, claim).await?;
+                    Some(Action::Removed)
                 }
-            }
+            },
         };
         Ok(action)
     }
@@ -166,8 +164,7 @@ impl Fsck<'_> {
     ) -> Result<Option<blobstore::Result<BlobFile>>, Error> {
         let (store, at) = (Arc::clone(&self.content.store), address_of(place));
         let opened = tokio::task::spawn_blocking(move || store.open(&at)).await?;
-        let is_gone =
-            matches!(&opened, Err(error) if error.kind() == ErrorKind::NotFound);
+        let is_gone = matches!(&opened, Err(error) if error.kind() == ErrorKind::NotFound);
         Ok((!is_gone).then_some(opened))
     }
 

@@ -15,9 +15,7 @@ impl Fsck<'_> {
             if named.is_there || self.is_elsewhere(&named).await? {
                 continue;
             }
-            let Named {
-                repository, by, ..
-            } = &named;
+            let Named { repository, by, .. } = &named;
             let path = match by {
                 Namer::Tag(tag) => format!("{repository}:{tag}"),
                 Namer::Manifest(parent, _) => format!("{repository}@{parent}"),
@@ -38,7 +36,9 @@ impl Fsck<'_> {
         let Namer::Manifest(parent, position) = &named.by else {
             return Ok(false);
         };
-        let Some(manifest) = self.manifest(&named.repository, &Reference::Digest(*parent)).await?
+        let Some(manifest) = self
+            .manifest(&named.repository, &Reference::Digest(*parent))
+            .await?
         else {
             return Ok(false);
         };

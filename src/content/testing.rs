@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
@@ -11,7 +10,7 @@ use metadata::Metadata;
 
 use super::{Content, Reserve, Settings};
 use crate::clock::Fake;
-use crate::config::{Cache, Space};
+use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
@@ -20,13 +19,14 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
     let clock = Arc::new(Fake::at(1_000_000));
     let database = directory.join(metadata::FILE_NAME);
     let settings = Settings {
-        lease: Duration::from_secs(3600),
+        gc: Gc::default(),
         root: directory.to_owned(),
         cache: Cache {
             minfree: Space::Bytes(0),
             ..cache
         },
         lifetimes: BTreeMap::new(),
+        uploads: Uploads::default(),
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

@@ -60,6 +60,14 @@ pub enum Error {
         /// The upload.
         id: String,
     },
+    /// The caller has as many uploads open as one may.
+    #[error(
+        "you have {most} uploads open, which is the most one may have (uploads.maxpersubject): finish or cancel some, or try again later"
+    )]
+    TooManyUploads {
+        /// The most.
+        most: u64,
+    },
     /// The upload stands elsewhere.
     #[error("upload {id} continues at byte {offset}")]
     OffsetConflict {
@@ -192,6 +200,7 @@ pub(super) fn content_error(
             name: name.to_string(),
             id: upload.map(UploadId::to_string).unwrap_or_default(),
         },
+        content::Error::TooManyUploads { most } => Error::TooManyUploads { most },
         content::Error::OffsetConflict { offset } => match upload {
             Some(id) => Error::OffsetConflict {
                 id: id.clone(),

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::LeaseOf;
 use oci::{Digest, Reference, media_type};
 
 use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
-use super::service::Registry;
+use super::service::{Found, Registry};
 use crate::auth::Caller;
 use crate::content::{self, PullFact};
 use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Miss, Target, UpstreamError};
@@ -212,8 +213,13 @@ async fn local(
     let bytes = match wanted {
         ManifestWanted::Bytes => Some(bytes),
         ManifestWanted::Facts => {
-            let leased = registry.lease(caller, at, &row.digest, row.lease_until);
-            if !leased.await? {
+            let found = Found {
+                repository: &at.repository,
+                digest: &row.digest,
+                of: LeaseOf::Manifest,
+                lease_until: row.lease_until,
+            };
+            if !registry.lease(caller, at, found).await? {
                 return Err(unknown(at, reference));
             }
             None

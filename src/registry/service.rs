@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::Metadata;
+use metadata::{LeaseOf, Metadata};
+use oci::{Digest, RepositoryName};
 
 use crate::auth::Caller;
 use crate::clock::micros;
@@ -24,6 +25,18 @@ pub struct Rules {
     pub validation_disabled: bool,
     /// How long an answer that lets a client skip an upload protects the digest (`gc.lease`).
     pub lease: Duration,
+}
+
+/// What a caller is about to be told that it exists.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// Where.
+    pub(super) repository: &'a RepositoryName,
+    pub(super) digest: &'a Digest,
+    /// As what.
+    pub(super) of: LeaseOf,
+    /// Its lease as just read, in microseconds since 1970.
+    pub(super) lease_until: i64,
 }
 
 /// The registry: content, mirrors and the rules for them.
@@ -96,16 +109,14 @@ impl Registry {
         }))
     }
 
-    /// Protects `digest` before `caller` is told that it exists; false when it does not.
+    /// Protects `found` before `caller` is told that it exists; false when it does not any more.
     ///
-    /// Nothing is written for callers who may not push, or while more than half the lease remains;
-    /// `lease_until` is the lease as just read, in microseconds since 1970.
+    /// Nothing is written for callers who may not push, or while more than half the lease remains.
     pub(super) async fn lease(
         &self,
         caller: &Caller,
         at: &Resolved,
-        digest: &oci::Digest,
-        lease_until: i64,
+        found: Found<'_>,
     ) -> Result<bool, Error> {
         let wanted = [(
             oci::Resource::Repository(at.asked.clone()),
@@ -115,10 +126,12 @@ impl Registry {
             return Ok(true);
         }
         let half = micros(self.rules.lease) / 2;
-        if lease_until.saturating_sub(self.metadata().now()) > half {
+        if found.lease_until.saturating_sub(self.metadata().now()) > half {
             return Ok(true);
         }
-        match self.content.extend_lease(digest).await {
+        let Found { digest, of, .. } = found;
+        let extended = self.content.extend_lease(found.repository, digest, of);
+        match extended.await {
             Ok(exists) => Ok(exists),
             // Reads go on when the disk is full; content remembers the lease and reclaims no such
             // digest (law 3).

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
@@ -92,8 +93,9 @@ struct Inner {
     cache_bytes: Unsigned,
     cache_max_bytes: Unsigned,
     blob_bytes: Unsigned,
-    uploads_open: Unsigned,
+    uploads_open: Gauge,
     evicted: Evicted,
+    collector: CollectorMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
@@ -211,10 +213,11 @@ impl Metrics {
             ),
             uploads_open: metric!(
                 "seawall_uploads_open",
-                "Uploads not finished",
+                "Uploads of clients and mirror fills that are neither finished nor ended",
                 Gauge::default()
             ),
             evicted: Evicted::register(&mut registry),
+            collector: CollectorMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
@@ -328,16 +331,42 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
+    /// Counts blobs that were collected, and their bytes.
+    pub fn collected(&self, blobs: u64, bytes: u64) {
+        self.0.collector.collected(blobs, bytes);
+    }
+
+    /// Notes how many blobs and manifests wait for their review by the collector.
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
+        self.0.collector.candidates(blobs, manifests);
+    }
+
+    /// Notes that a collection ended, at `at` in microseconds since 1970.
+    pub fn collection_ended(&self, at: i64) {
+        self.0.collector.ended(at);
+    }
+
     /// Notes the size of the cache and its bound in bytes, 0 for none.
     pub fn cache_size(&self, bytes: u64, most: u64) {
         self.0.cache_bytes.set(bytes);
         self.0.cache_max_bytes.set(most);
     }
 
-    /// Notes the bytes of all blobs and how many uploads are open.
-    pub fn store_size(&self, bytes: u64, uploads: u64) {
+    /// Notes the bytes of all blobs.
+    pub fn store_size(&self, bytes: u64) {
         self.0.blob_bytes.set(bytes);
-        self.0.uploads_open.set(uploads);
+    }
+
+    /// Notes how many uploads are open at the start.
+    pub fn uploads_open_are(&self, open: usize) {
+        self.0
+            .uploads_open
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Adds `change` to the uploads that are open.
+    pub fn uploads_open(&self, change: i64) {
+        self.0.uploads_open.inc_by(change);
     }
 
     /// Counts an eviction.
@@ -420,6 +449,8 @@ mod tests {
         metrics.breaker(&hub, 0, Breaker::Open);
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
+        metrics.uploads_open_are(3);
+        metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
         let text = metrics.render();
@@ -432,6 +463,7 @@ mod tests {
             r#"seawall_upstream_breaker_state{upstream="docker.io",endpoint="0"} 2"#,
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
+            "seawall_uploads_open 2",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

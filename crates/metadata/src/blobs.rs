@@ -3,6 +3,7 @@
 
 use oci::{Digest, RepositoryName, UploadId};
 
+use crate::candidates::{self, CandidateKind};
 use crate::damage;
 use crate::database::Metadata;
 use crate::error::{Error, Result};
@@ -88,6 +89,28 @@ pub enum MountOutcome {
     NotFound,
 }
 
+/// An answer that lets a client skip an upload, and what it is about.
+#[derive(Clone, Debug)]
+pub struct ExtendLease {
+    /// The repository that was asked.
+    pub repository: RepositoryName,
+    /// What it holds.
+    pub digest: Digest,
+    /// As what.
+    pub of: LeaseOf,
+    /// How long it is not reclaimed from now, in microseconds.
+    pub lease_micros: i64,
+}
+
+/// As what a repository holds a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseOf {
+    /// As a blob.
+    Blob,
+    /// As a manifest.
+    Manifest,
+}
+
 struct Link {
     repository: RepositoryName,
     digest: Digest,
@@ -118,26 +141,36 @@ pub(crate) const MEMBER: &str = "SELECT b.size FROM repositories r \
     JOIN blobs b ON b.digest = l.digest AND b.state = 1 \
     WHERE r.name = $1";
 
-/// A blob that is live keeps its row and its key; its lease may grow, and its bytes were written once more.
-const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at) \
-    VALUES ($1, $2, $3, 1, $4, $5) \
+/// A blob that is live keeps its row and its key; its lease may grow, its bytes were written once more, and that a local
+/// repository held it is never forgotten.
+const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at, held_locally) \
+    VALUES ($1, $2, $3, 1, $4, $5, $6) \
     ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET revision = blobs.revision + 1, lease_until = \
-        CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END \
+        CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END, \
+        held_locally = CASE WHEN blobs.held_locally < excluded.held_locally THEN excluded.held_locally \
+            ELSE blobs.held_locally END \
     RETURNING size, key";
 
+/// `$3`: 1 when it is for a local repository.
 pub(crate) const LEASE: &str = "UPDATE blobs \
-    SET lease_until = CASE WHEN lease_until < $2 THEN $2 ELSE lease_until END \
+    SET lease_until = CASE WHEN lease_until < $2 THEN $2 ELSE lease_until END, \
+        held_locally = CASE WHEN held_locally < $3 THEN $3 ELSE held_locally END \
     WHERE digest = $1 AND state = 1";
+
+/// `$1` repository, `$2` digest.
+pub(crate) const LEASE_OF_MANIFEST: &str = "SELECT b.lease_until FROM repositories r \
+    JOIN manifests m ON m.repository_id = r.id AND m.digest = $2 \
+    JOIN blobs b ON b.digest = m.digest AND b.state = 1 \
+    WHERE r.name = $1";
 
 const JOIN: &str = "INSERT INTO repository_blobs (repository_id, digest, added_at, added_by, origin) \
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (repository_id, digest) DO NOTHING";
 
-const LEAVE: &str = "DELETE FROM repository_blobs WHERE digest = $2 \
-    AND repository_id = (SELECT id FROM repositories WHERE name = $1)";
+pub(crate) const LEAVE: &str =
+    "DELETE FROM repository_blobs WHERE repository_id = $1 AND digest = $2";
 
-const FORGET_PULL: &str = "DELETE FROM digest_pulls WHERE digest = $2 \
-    AND repository_id = (SELECT id FROM repositories WHERE name = $1) \
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = digest_pulls.repository_id AND m.digest = $2)";
+pub(crate) const FORGET_PULL: &str = "DELETE FROM digest_pulls WHERE repository_id = $1 AND digest = $2 \
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = $1 AND m.digest = $2)";
 
 /// Whether bytes of the digest under this key are being deleted.
 pub(crate) const KEY_DELETING: &str = "SELECT id FROM blobs \
@@ -188,27 +221,39 @@ impl Metadata {
         .await
     }
 
-    /// Makes sure that the blob is not reclaimed for a while and returns whether it exists. `false` means that it
-    /// must not be said to exist. Writes only when less than half of `lease_micros` remains.
-    pub async fn extend_lease(&self, digest: &Digest, lease_micros: i64) -> Result<bool> {
-        let input = (*digest, lease_micros);
+    /// Makes sure that what a repository holds is not reclaimed for a while, and returns whether it holds it.
+    /// `false` means that it must not be said to exist. Writes only when less than half of the lease remains. Whether it
+    /// is there is asked in the step that protects it: a review that came first has taken it away, one that comes later
+    /// meets the lease.
+    pub async fn extend_lease(&self, lease: ExtendLease) -> Result<bool> {
         let remains = self
-            .read(input, |tx, (digest, lease)| {
-                Box::pin(lease_state(tx, digest, *lease))
-            })
+            .read(lease.clone(), |tx, lease| Box::pin(lease_state(tx, lease)))
             .await?;
         if remains != LeaseState::Short {
             return Ok(remains == LeaseState::Long);
         }
-        self.write(input, |tx, (digest, lease)| {
+        self.write(lease, |tx, lease| {
             Box::pin(async move {
                 // Another caller in the same group may have extended it already.
-                match lease_state(tx, digest, *lease).await? {
+                match lease_state(tx, lease).await? {
                     LeaseState::Absent => Ok(false),
                     LeaseState::Long => Ok(true),
-                    LeaseState::Short => lease_until(tx, digest, *lease).await,
+                    LeaseState::Short => {
+                        let until = tx.now().saturating_add(lease.lease_micros);
+                        // Who holds it has said so when it got it.
+                        let columns = [(&lease.digest).into(), until.into(), Value::Int(0)];
+                        Ok(tx.execute(LEASE, &columns).await? > 0)
+                    }
                 }
             })
+        })
+        .await
+    }
+
+    /// Returns whether the repository holds what `lease` is about.
+    pub async fn holds(&self, lease: ExtendLease) -> Result<bool> {
+        self.read(lease, |tx, lease| {
+            Box::pin(async move { Ok(lease_state(tx, lease).await? != LeaseState::Absent) })
         })
         .await
     }
@@ -248,10 +293,18 @@ impl Metadata {
     pub async fn unlink_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.write((repository.clone(), *digest), |tx, (repository, digest)| {
             Box::pin(async move {
-                let key = [repository.into(), digest.into()];
-                let left = tx.execute(LEAVE, &key).await? > 0;
-                if left {
-                    tx.execute(FORGET_PULL, &key).await?;
+                let Some((id, kind)) = repositories::find(tx, repository).await? else {
+                    return Ok(false);
+                };
+                let left = leave(tx, id, digest).await?;
+                match kind {
+                    RepositoryKind::Local if left => {
+                        candidates::note_now(tx, id, digest, CandidateKind::Blob).await?;
+                    }
+                    RepositoryKind::Mirror { .. } if left => {
+                        candidates::note_orphan(tx, digest).await?;
+                    }
+                    RepositoryKind::Local | RepositoryKind::Mirror { .. } => {}
                 }
                 Ok(left)
             })
@@ -280,43 +333,69 @@ enum LeaseState {
     Long,
 }
 
-async fn lease_state(tx: &mut Tx, digest: &Digest, lease_micros: i64) -> Result<LeaseState> {
-    let row = tx.query_one(ANYWHERE, &[digest.into()]).await?;
-    let Some(blob) = blob_row(row)? else {
+async fn lease_state(tx: &mut Tx, lease: &ExtendLease) -> Result<LeaseState> {
+    let key = [(&lease.repository).into(), (&lease.digest).into()];
+    let until = match lease.of {
+        LeaseOf::Blob => blob_row(tx.query_one(BLOB, &key).await?)?.map(|blob| blob.lease_until),
+        LeaseOf::Manifest => {
+            let row = tx.query_one(LEASE_OF_MANIFEST, &key).await?;
+            row.map(|row| row.i64(0)).transpose()?
+        }
+    };
+    let Some(until) = until else {
         return Ok(LeaseState::Absent);
     };
-    let remains = blob.lease_until.saturating_sub(tx.now());
-    Ok(if remains < lease_micros / 2 {
+    let remains = until.saturating_sub(tx.now());
+    Ok(if remains < lease.lease_micros / 2 {
         LeaseState::Short
     } else {
         LeaseState::Long
     })
 }
 
-/// Extends the lease to `lease_micros` from now and returns whether the blob is live.
-pub(crate) async fn lease_until(tx: &mut Tx, digest: &Digest, lease_micros: i64) -> Result<bool> {
+/// Extends the lease to `lease_micros` from now, for a repository of that kind, and returns whether the blob is live.
+pub(crate) async fn lease_until(
+    tx: &mut Tx,
+    digest: &Digest,
+    kind: &RepositoryKind,
+    lease_micros: i64,
+) -> Result<bool> {
     let until = tx.now().saturating_add(lease_micros);
-    Ok(tx.execute(LEASE, &[digest.into(), until.into()]).await? > 0)
+    let columns = [digest.into(), until.into(), held_locally(kind)];
+    Ok(tx.execute(LEASE, &columns).await? > 0)
+}
+
+fn held_locally(kind: &RepositoryKind) -> Value {
+    Value::Int(match kind {
+        RepositoryKind::Local => 1,
+        RepositoryKind::Mirror { .. } => 0,
+    })
+}
+
+/// Bytes that are published.
+pub(crate) struct Stored<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) size: u64,
+    pub(crate) key: Option<&'a str>,
+    /// The kind of the repository that gets them.
+    pub(crate) kind: &'a RepositoryKind,
+    pub(crate) lease_micros: i64,
 }
 
 /// Makes sure that the blob, whose bytes were just written, has a live row with a lease, and returns the key they are
 /// read under. A quarantined row of the digest ends with it.
-pub(crate) async fn store(
-    tx: &mut Tx,
-    digest: &Digest,
-    size: u64,
-    key: Option<&str>,
-    lease_micros: i64,
-) -> Result<Option<String>> {
+pub(crate) async fn store(tx: &mut Tx, stored: &Stored<'_>) -> Result<Option<String>> {
+    let Stored { digest, size, .. } = *stored;
     let now = tx.now();
-    let until = now.saturating_add(lease_micros);
-    damage::revive(tx, digest, size, key, until).await?;
+    let until = now.saturating_add(stored.lease_micros);
+    damage::revive(tx, digest, size, stored.key, until).await?;
     let columns = [
         digest.into(),
         size.into(),
-        key.into(),
+        stored.key.into(),
         until.into(),
         now.into(),
+        held_locally(stored.kind),
     ];
     let row = tx.query_one(STORE, &columns).await?;
     let row = row.ok_or_else(|| Error::unavailable("a blob's row was neither found nor made"))?;
@@ -334,6 +413,16 @@ pub(crate) async fn store(
         )));
     }
     Ok(recorded_key)
+}
+
+/// Ends a membership with what is known of its pulls, and returns whether there was one.
+pub(crate) async fn leave(tx: &mut Tx, repository: RepositoryId, digest: &Digest) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
+    let left = tx.execute(LEAVE, &key).await? > 0;
+    if left {
+        tx.execute(FORGET_PULL, &key).await?;
+    }
+    Ok(left)
 }
 
 async fn join(
@@ -360,15 +449,19 @@ async fn commit_blob(tx: &mut Tx, commit: &CommitBlob) -> Result<Committed> {
     else {
         return Ok(Committed::KindConflict);
     };
-    let key = store(
-        tx,
-        &commit.digest,
-        commit.size,
-        commit.key.as_deref(),
-        commit.lease_micros,
-    )
-    .await?;
+    let stored = Stored {
+        digest: &commit.digest,
+        size: commit.size,
+        key: commit.key.as_deref(),
+        kind: &commit.kind,
+        lease_micros: commit.lease_micros,
+    };
+    let key = store(tx, &stored).await?;
     join(tx, repository, &commit.digest, &commit.by, commit.origin).await?;
+    if commit.kind == RepositoryKind::Local {
+        // Until a manifest names it.
+        candidates::note_now(tx, repository, &commit.digest, CandidateKind::Blob).await?;
+    }
     if let Some(upload) = &commit.upload {
         uploads::remove(tx, upload).await?;
     }
@@ -387,24 +480,29 @@ async fn mount_blob(tx: &mut Tx, mount: &Mount) -> Result<MountOutcome> {
     else {
         return Ok(MountOutcome::NotFound);
     };
-    if !lease_until(tx, &mount.digest, mount.lease_micros).await? {
+    let local = RepositoryKind::Local;
+    if !lease_until(tx, &mount.digest, &local, mount.lease_micros).await? {
         return Err(Error::unavailable(format!(
             "blob {} was reclaimed while it was mounted",
             mount.digest
         )));
     }
     join(tx, target, &mount.digest, &mount.by, Origin::Mounted).await?;
+    candidates::note_now(tx, target, &mount.digest, CandidateKind::Blob).await?;
     Ok(MountOutcome::Mounted { size })
 }
 
 async fn link_blob(tx: &mut Tx, link: &Link) -> Result<bool> {
-    let Some((repository, _)) = repositories::find(tx, &link.repository).await? else {
+    let Some((repository, kind)) = repositories::find(tx, &link.repository).await? else {
         return Ok(false);
     };
     // Touching the live row, even with an unchanged lease, is what a concurrent reclaim collides with.
-    if !lease_until(tx, &link.digest, 0).await? {
+    if !lease_until(tx, &link.digest, &kind, 0).await? {
         return Ok(false);
     }
     join(tx, repository, &link.digest, &link.by, link.origin).await?;
+    if kind == RepositoryKind::Local {
+        candidates::note_now(tx, repository, &link.digest, CandidateKind::Blob).await?;
+    }
     Ok(true)
 }

@@ -4,9 +4,10 @@
 use oci::{Digest, RepositoryName};
 
 use crate::blobs::{self, Stored};
-use crate::candidates::{self, Candidate, CandidateKind};
+use crate::candidates::{self, CandidateKind};
 use crate::database::Metadata;
 use crate::error::Result;
+use crate::reclaim;
 use crate::repositories::{RepositoryId, RepositoryKind};
 use crate::tx::Tx;
 use crate::value::{Row, Value};
@@ -161,12 +162,6 @@ pub(crate) const UNNOTED_MANIFESTS: &str = "SELECT m.repository_id, r.name, m.di
     FROM manifests m JOIN repositories r ON r.id = m.repository_id \
     WHERE (m.repository_id, m.digest) > ($1, $2) AND r.kind = 1 ORDER BY m.repository_id, m.digest LIMIT $3";
 
-/// `$1` digest, `$2` key. Each state has an index of its own.
-pub(crate) const PLACE_KNOWN: &str = "SELECT 1 WHERE \
-    EXISTS (SELECT 1 FROM blobs b WHERE b.digest = $1 AND b.state = 1 AND coalesce(b.key, '') = coalesce($2, '')) \
-    OR EXISTS (SELECT 1 FROM blobs b WHERE b.digest = $1 AND b.state = 2 AND coalesce(b.key, '') = coalesce($2, '')) \
-    OR EXISTS (SELECT 1 FROM blobs b WHERE b.digest = $1 AND b.state = 3 AND coalesce(b.key, '') = coalesce($2, ''))";
-
 impl Metadata {
     /// Returns those of `places` that no row has, whatever its state.
     pub async fn unknown_places(&self, places: Vec<StoredPlace>) -> Result<Vec<StoredPlace>> {
@@ -193,7 +188,11 @@ impl Metadata {
                     return Ok(Entered::Known);
                 }
                 let digest = &place.digest;
-                if tx.query_one(blobs::ANYWHERE, &[digest.into()]).await?.is_some() {
+                if tx
+                    .query_one(blobs::ANYWHERE, &[digest.into()])
+                    .await?
+                    .is_some()
+                {
                     return Ok(Entered::Superfluous);
                 }
                 let stored = Stored {
@@ -254,7 +253,7 @@ impl Metadata {
 
 async fn is_known(tx: &mut Tx, place: &StoredPlace) -> Result<bool> {
     let columns = [(&place.digest).into(), place.key.as_deref().into()];
-    Ok(tx.query_one(PLACE_KNOWN, &columns).await?.is_some())
+    Ok(tx.query_one(reclaim::TAKEN, &columns).await?.is_some())
 }
 
 impl NameKind {

@@ -9,5 +9,6 @@ mod logins;
 mod mirror_settings;
 mod patterns;
 mod reference;
+mod uploads;
 mod upstreams;
 mod variables;

@@ -290,6 +290,12 @@ const EVERY_SUPPORTED_VARIABLE: &[(&str, &str)] = &[
     ("REGISTRY_GC_INTERVAL", "15m"),
     ("REGISTRY_GC_RATE", "200"),
     ("REGISTRY_GC_LOWSPACEGRACE", "1m"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED", "true"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "72h"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL", "6h"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN", "true"),
+    ("REGISTRY_UPLOADS_MAXPERSUBJECT", "9"),
+    ("REGISTRY_UPLOADS_MAXAGE", "24h"),
     ("REGISTRY_PROXY_REMOTEURL", "https://up.example"),
     ("REGISTRY_PROXY_USERNAME", "u"),
     ("REGISTRY_PROXY_PASSWORD", "p"),
@@ -396,6 +402,11 @@ fn every_supported_key_can_be_set_by_its_variable() {
     assert_eq!(config.catalog.maxentries, 7);
     assert!(config.validation.disabled && config.log.accesslog_disabled);
     assert_eq!(config.gc.lease, Duration::from_secs(7200));
+    assert_eq!(config.uploads.maxpersubject, Some(9));
+    let purging = config.uploads.purging.unwrap();
+    assert_eq!(purging.age, Duration::from_secs(24 * 3600));
+    assert_eq!(purging.interval, Duration::from_secs(6 * 3600));
+    assert!(purging.dryrun);
     let mirror = config.mirrors.by_name("a.example").unwrap();
     assert_eq!(mirror.freshness.default, Duration::from_secs(300));
     assert_eq!(mirror.timeout.connect, Duration::from_secs(1));

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{jobs, mirrors};
+use super::{jobs, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -19,7 +19,9 @@ use crate::http::respond::{self, Response};
         mirrors::purge,
         jobs::list,
         jobs::show,
-        jobs::lines
+        jobs::lines,
+        tags::history,
+        tags::restore
     )
 )]
 pub(super) struct Document;

@@ -97,6 +97,7 @@ fn contents() -> Vec<Failure> {
             name: name(),
             id: id().to_string(),
         },
+        Error::TooManyUploads { most: 1000 },
         Error::OffsetConflict {
             id: id(),
             offset: 1024,

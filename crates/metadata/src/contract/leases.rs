@@ -4,7 +4,7 @@ use oci::ReferenceKind;
 
 use super::support::{World, commit, digest, name, push, references};
 use crate::clock::tests::{HOUR, NOON, SECOND};
-use crate::{CommitBlob, Origin, PushManifest};
+use crate::{CommitBlob, ExtendLease, LeaseOf, Origin, PushManifest};
 
 async fn lease(world: &World, content: &str) -> i64 {
     let found = world
@@ -15,13 +15,22 @@ async fn lease(world: &World, content: &str) -> i64 {
     found.expect("the blob is here").lease_until
 }
 
+fn blob_lease(repository: &str, lease_micros: i64) -> ExtendLease {
+    ExtendLease {
+        repository: name(repository),
+        digest: digest("blob"),
+        of: LeaseOf::Blob,
+        lease_micros,
+    }
+}
+
 pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: World) {
     world.commit(commit("a", "blob")).await;
     world.clock.advance(HOUR / 2);
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(blob_lease("a", HOUR))
             .await
             .expect("answers")
     );
@@ -34,7 +43,7 @@ pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: W
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(blob_lease("a", HOUR))
             .await
             .expect("answers")
     );
@@ -45,7 +54,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(blob_lease("a", HOUR))
             .await
             .expect("answers")
     );
@@ -54,7 +63,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(blob_lease("a", HOUR))
             .await
             .expect("answers")
     );
@@ -71,7 +80,7 @@ pub(super) async fn a_lease_is_never_shortened(world: World) {
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), SECOND)
+            .extend_lease(blob_lease("b", SECOND))
             .await
             .expect("answers")
     );

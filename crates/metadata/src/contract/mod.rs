@@ -14,6 +14,7 @@ mod pushes;
 mod reclaim;
 mod referrers;
 mod repositories;
-mod support;
+pub(crate) mod support;
+mod tag_moves;
 mod tags;
 mod uploads;

@@ -43,6 +43,12 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
     damage {
         a_quarantined_blob_exists_to_nobody,
         a_quarantined_manifest_is_missing_to_those_that_name_it,
@@ -55,12 +61,6 @@ clauses! {
         when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
         all_repositories_that_hold_or_name_a_digest_are_told,
-    }
-    job_lines {
-        lines_are_read_in_their_order_and_in_pages,
-        a_job_keeps_so_many_lines_and_no_more,
-        who_lost_a_job_adds_no_lines_and_forgets_none,
-        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
     }
     jobs {
         of_many_claimers_each_job_has_one,
@@ -126,6 +126,7 @@ clauses! {
         a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
         claimed_blobs_are_listed_until_they_are_forgotten,
         a_key_being_deleted_is_not_taken_again,
+        a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
@@ -140,6 +141,15 @@ clauses! {
         the_catalog_sorts_the_slash_first_and_pages_by_name,
         a_repositorys_kind_never_changes,
     }
+    tag_moves {
+        a_tag_keeps_its_moves_with_when_and_by_whom,
+        a_tag_that_stays_where_it_is_has_not_moved,
+        a_deleted_manifest_moves_every_tag_it_had,
+        a_refused_push_moves_nothing,
+        a_mirrored_tag_moves_when_its_upstream_moves_it_and_not_when_it_is_evicted,
+        moves_are_paged_from_the_latest_and_found_by_digest,
+        the_newest_moves_of_a_tag_are_kept_and_its_neighbours_are_not_touched,
+    }
     tags {
         tags_are_listed_bytewise_and_paged_by_name,
         the_tags_of_an_unknown_repository_are_not_an_empty_list,
@@ -153,5 +163,8 @@ clauses! {
         of_two_racers_exactly_one_advances,
         an_ended_upload_cannot_advance,
         open_uploads_are_listed_with_their_purpose,
+        a_client_begins_no_more_uploads_than_it_may_have_open,
+        of_many_begun_at_once_no_more_are_open_than_may,
+        idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on,
     }
 }
