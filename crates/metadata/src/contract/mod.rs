@@ -2,6 +2,7 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod consistency;
 mod damage;
 mod job_lines;
 mod jobs;
