@@ -93,7 +93,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         Arc::clone(&mirror),
         Arc::clone(&content),
         Arc::clone(&clock),
-        config.warm.clone(),
+        jobs::Settings::of(&config),
     );
     let registry = Registry::new(Arc::clone(&content), mirror, rules);
     let context = Context {

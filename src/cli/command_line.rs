@@ -3,9 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, mirror, serve, tag};
+use super::{check_config, client_config, garbage_collect, gc, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -37,6 +37,10 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
+    /// See what the collector of the running server does, have it collect now, or pause it
+    Gc(gc::Arguments),
+    /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
+    GarbageCollect(garbage_collect::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
 }
@@ -61,9 +65,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "mirror", "tag"]
-        .iter()
-        .any(|command| argument == *command);
+    let is_command = CommandLine::command().find_subcommand(argument).is_some();
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -76,9 +78,7 @@ fn is_configuration(argument: &OsStr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use clap::CommandFactory;
-
-    use super::{Command, CommandLine};
+    use super::{Command, CommandFactory, CommandLine};
 
     fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
         let arguments = std::iter::once("seawall")
@@ -157,6 +157,12 @@ mod tests {
             &["mirror", "status"],
             &["mirror", "warm"],
             &["mirror", "purge"],
+            &["gc"],
+            &["gc", "status"],
+            &["gc", "run"],
+            &["gc", "pause"],
+            &["gc", "resume"],
+            &["garbage-collect"],
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],

@@ -5,6 +5,8 @@ pub mod check_config;
 pub mod client_config;
 mod command_line;
 mod configuration;
+pub mod garbage_collect;
+pub mod gc;
 pub mod mirror;
 mod offline;
 mod outcome;

@@ -163,6 +163,14 @@ impl Content {
         self.collector_woken.notify_one();
     }
 
+    /// Returns how many blobs there are, bytes of manifests included. Counts every row.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn count_blobs(&self) -> Result<u64, Error> {
+        Ok(self.metadata.count_blobs().await?)
+    }
+
     /// Tells whether a collection runs.
     pub fn is_collecting(&self) -> bool {
         self.collecting.try_lock().is_err()

@@ -13,7 +13,7 @@ use crate::config::Warm;
 /// Queues a job for every schedule that is due; returns how many. Trouble is logged and the next look tries again.
 pub(super) async fn follow(inner: &Inner) -> usize {
     let mut queued = 0;
-    for (index, warm) in inner.warm.iter().enumerate() {
+    for (index, warm) in inner.settings.warm.iter().enumerate() {
         match due(inner, index, warm).await {
             Ok(true) => queued += 1,
             Ok(false) => {}

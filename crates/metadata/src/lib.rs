@@ -8,6 +8,7 @@ mod cached;
 mod candidates;
 mod clock;
 mod consistency;
+mod counts;
 mod damage;
 mod database;
 mod error;

@@ -2,6 +2,7 @@
 //! Handlers get parsed, admitted requests and call `registry` and `jobs`; they hold no logic of their own.
 
 mod body;
+mod gc;
 mod jobs;
 mod mirrors;
 mod openapi;

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{jobs, mirrors, tags};
+use super::{gc, jobs, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -17,6 +17,10 @@ use crate::http::respond::{self, Response};
         mirrors::status,
         mirrors::warm,
         mirrors::purge,
+        gc::status,
+        gc::run,
+        gc::pause,
+        gc::resume,
         jobs::list,
         jobs::show,
         jobs::lines,
