@@ -17,6 +17,7 @@ mod held;
 mod import;
 mod job_lines;
 mod jobs;
+mod leases;
 mod links;
 mod manifests;
 mod migrate;
@@ -46,7 +47,7 @@ mod engine_tests;
 mod plan_tests;
 
 pub use backup::{BackedUp, Cancel, CopyError, back_up};
-pub use blobs::{BlobRow, CommitBlob, Committed, ExtendLease, LeaseOf, Mount, MountOutcome};
+pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
@@ -62,6 +63,7 @@ pub use import::{
 };
 pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
+pub use leases::{ExtendLease, LeaseOf};
 pub use links::{Link, LinkName};
 pub use manifests::ManifestRow;
 pub use pulls::Pull;
