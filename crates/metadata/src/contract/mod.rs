@@ -4,6 +4,7 @@
 mod blobs;
 mod collecting;
 mod collecting_model;
+mod consistency;
 mod damage;
 mod job_lines;
 mod jobs;
