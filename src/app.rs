@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::content::{Content, StateDirectory};
 pub use crate::content::{ImportReport, Unusable};
 use crate::http::{self, Context};
-use crate::jobs::Jobs;
+use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
 use crate::registry::{InstanceId, Registry, Rules};
 use crate::telemetry::{AccessLog, Metrics};

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
-use super::collector_metrics::{CollectionUnderWay, CollectorMetrics};
+use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
@@ -331,34 +331,9 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
-    /// Counts blobs that were collected, and their bytes.
-    pub fn collected(&self, blobs: u64, bytes: u64) {
-        self.0.collector.collected(blobs, bytes);
-    }
-
-    /// Notes how many blobs and manifests wait for their review by the collector.
-    pub fn candidates(&self, blobs: u64, manifests: u64) {
-        self.0.collector.candidates(blobs, manifests);
-    }
-
-    /// Notes whether the collector runs by itself.
-    pub fn collector_enabled(&self, enabled: bool) {
-        self.0.collector.enabled(enabled);
-    }
-
-    /// Notes whether somebody paused the collector.
-    pub fn collector_paused(&self, paused: bool) {
-        self.0.collector.paused(paused);
-    }
-
-    /// Notes that a collection runs, as long as what is returned is there.
-    pub fn collection_begins(&self) -> CollectionUnderWay {
-        self.0.collector.begins()
-    }
-
-    /// Notes that a collection ended, at `at` in microseconds since 1970.
-    pub fn collection_ended(&self, at: i64) {
-        self.0.collector.ended(at);
+    /// Returns what is counted of collections.
+    pub fn collector(&self) -> &CollectorMetrics {
+        &self.0.collector
     }
 
     /// Notes the size of the cache and its bound in bytes, 0 for none.
