@@ -3,6 +3,7 @@
 
 mod blobs;
 mod collecting;
+mod collecting_costs;
 mod collecting_model;
 mod consistency;
 mod damage;

@@ -43,6 +43,10 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    collecting_costs {
+        shared_indexes_cost_time_by_their_edges,
+        a_batch_that_frees_much_leaves_the_rest_for_the_next,
+    }
     collecting_model {
         a_collection_leaves_what_a_look_at_everything_leaves,
     }
@@ -64,8 +68,6 @@ clauses! {
         mirrored_content_is_no_candidate,
         what_an_eviction_could_not_claim_is_found_by_the_collector,
         the_last_manifest_takes_its_repository_out_of_the_catalog,
-        shared_indexes_cost_time_by_their_edges,
-        a_batch_that_frees_much_leaves_the_rest_for_the_next,
     }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
