@@ -4,11 +4,13 @@
 mod access_log;
 mod collector_metrics;
 mod distribution_metrics;
+mod integrity_metrics;
 mod labels;
 mod log_lines;
 mod metrics;
 
 pub use access_log::{AccessLine, AccessLog};
+pub use integrity_metrics::IntegrityMetrics;
 pub use labels::{Breaker, CacheResult, Endpoint, Kind};
 pub use log_lines::{LogLines, init};
 pub use metrics::{METRICS_TYPE, Metrics, MirrorNumbers};

@@ -5,6 +5,7 @@
 )]
 
 mod api;
+mod backup;
 mod config_cli;
 mod delete;
 mod digests;
@@ -12,6 +13,8 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod import;
+mod import_serve;
 mod jobs;
 mod leases;
 mod limits;

@@ -9,7 +9,7 @@ use metadata::Metadata;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::content::{self, Backups, Content, StateDirectory, StateError};
+use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -82,6 +82,7 @@ fn content_settings(config: &Config) -> content::Settings {
     content::Settings {
         gc: config.gc.clone(),
         root: config.storage.rootdirectory.clone(),
+        origin: RootOrigin::of(&config.mirrors),
         cache: config.cache.clone(),
         lifetimes: config
             .mirrors

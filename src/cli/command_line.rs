@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use super::{
-    backup, check_config, client_config, garbage_collect, gc, mirror, restore, serve, tag,
+    backup, check_config, client_config, garbage_collect, gc, import, mirror, restore, serve, tag,
 };
 
 /// A container registry and a mirror of other registries.
@@ -37,6 +37,8 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// Adopt what a Distribution registry stored, in place
+    Import(import::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -159,6 +161,7 @@ mod tests {
             &["serve"][..],
             &["check-config"],
             &["client-config"],
+            &["import"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],

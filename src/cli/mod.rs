@@ -8,6 +8,7 @@ mod command_line;
 mod configuration;
 pub mod garbage_collect;
 pub mod gc;
+pub mod import;
 pub mod mirror;
 mod offline;
 mod outcome;

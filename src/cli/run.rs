@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::{
     Command, CommandLine, Failure, Output, backup, check_config, client_config, garbage_collect,
-    gc, mirror, restore, tag,
+    gc, import, mirror, restore, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -51,6 +51,7 @@ pub fn run(
         Command::GarbageCollect(arguments) => {
             garbage_collect::run(&arguments, environment, streams)
         }
+        Command::Import(arguments) => import::run(&arguments, environment),
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
         Command::Tag(arguments) => tag::run(&arguments, environment),
         Command::Backup(arguments) => backup::run(&arguments, environment),

@@ -128,6 +128,7 @@ impl Content {
         let mut looks = 0;
         let mut last_ages = self.metadata.now();
         loop {
+            self.count_quarantined().await;
             let now = self.metadata.now();
             let ages = self
                 .ages_every()

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use metadata::{ManifestRow, Origin, PushManifest, PushOutcome, ReferenceCheck, RepositoryKind};
 use oci::{Digest, Manifest, RepositoryName, Tag, UploadId};
 
+use super::damage::Look;
 use super::error::Error;
 use super::leftovers::{Leftover, Settled};
 use super::mirrored::BY;
@@ -190,7 +191,7 @@ impl Content {
     /// Returns the exact bytes of the manifest of `row`, re-hashed whenever they come from disk.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the stored bytes are gone or are not those of the digest.
+    /// [`Error::Damaged`] when the stored bytes are gone or are not those of the digest; they are quarantined then.
     pub async fn manifest_bytes(&self, row: &ManifestRow) -> Result<Bytes, Error> {
         if let Some(bytes) = self.manifests.get(&row.digest) {
             return Ok(bytes);
@@ -225,7 +226,7 @@ impl Content {
         let opened = self.open_file(&digest, key).await?;
         let length = usize::try_from(size).map_err(|_| Error::Damaged { digest })?;
         if opened.size != size {
-            return Err(Error::Damaged { digest });
+            return Err(self.met_damage(&digest, Look::Size).await);
         }
         let buffers = Arc::clone(&self.buffers);
         let bytes = tokio::task::spawn_blocking(move || buffers.read(&opened.file, 0, length))
@@ -234,8 +235,7 @@ impl Content {
                 reason: error.to_string(),
             })?;
         if Digest::of(digest.algorithm(), &bytes) != digest {
-            tracing::error!(%digest, "stored manifest does not have its digest");
-            return Err(Error::Damaged { digest });
+            return Err(self.met_damage(&digest, Look::Bytes).await);
         }
         // A copy of its own size: what is kept must not keep a buffer that goes round.
         Ok(Bytes::copy_from_slice(&bytes))

@@ -8,7 +8,7 @@ use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use super::{Content, Reserve, Settings};
+use super::{Backups, Content, Reserve, RootOrigin, Settings};
 use crate::clock::Fake;
 use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
@@ -21,12 +21,20 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
     let settings = Settings {
         gc: Gc::default(),
         root: directory.to_owned(),
+        origin: RootOrigin::Registry {
+            mirrors: Vec::new(),
+        },
         cache: Cache {
             minfree: Space::Bytes(0),
             ..cache
         },
         lifetimes: BTreeMap::new(),
         uploads: Uploads::default(),
+        backups: Backups {
+            database: database.clone(),
+            directory: directory.join("backups"),
+            keep: 7,
+        },
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

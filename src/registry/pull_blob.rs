@@ -104,7 +104,7 @@ fn gone(error: mirror::Error, at: &Resolved, digest: &Digest) -> Error {
 /// Returns the blob `digest` of `at`.
 ///
 /// # Errors
-/// [`Error::BlobUnknown`], [`Error::Damaged`], the upstream's answer, storage errors.
+/// [`Error::BlobUnknown`], the upstream's answer, storage errors.
 pub async fn pull_blob(
     registry: &Registry,
     _caller: &Caller,

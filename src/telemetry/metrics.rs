@@ -15,6 +15,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
+use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
@@ -96,6 +97,7 @@ struct Inner {
     evicted: Evicted,
     collector: CollectorMetrics,
     last_backup: Unsigned,
+    integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
 
@@ -222,6 +224,7 @@ impl Metrics {
                 "When the newest copy of the database was made, in seconds since 1970; 0 without one",
                 Gauge::default()
             ),
+            integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -384,6 +387,11 @@ impl Metrics {
         self.0.evicted.bytes.inc_by(bytes);
     }
 
+    /// Returns what is counted of damaged content.
+    pub fn integrity(&self) -> &IntegrityMetrics {
+        &self.0.integrity
+    }
+
     /// Counts pulls whose time is not recorded.
     pub fn pull_facts_dropped(&self, count: u64) {
         self.0.pull_facts_dropped.inc_by(count);
@@ -415,7 +423,12 @@ impl Metrics {
 }
 
 /// Makes `metric` known to `registry`.
-fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn known<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }

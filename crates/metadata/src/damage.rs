@@ -1,11 +1,11 @@
 //! Bytes that are not what their digest says. A quarantined blob exists to nobody; its row stays, so that its place is
 //! known: the next push or fill of the digest overwrites it, and bytes that are found right again come back.
 
-use oci::Digest;
+use oci::{Digest, RepositoryName};
 
 use crate::database::Metadata;
 use crate::error::Result;
-use crate::repositories::RepositoryId;
+use crate::repositories::{RepositoryId, RepositoryKind};
 use crate::tx::Tx;
 use crate::value::{Row, Value};
 
@@ -82,6 +82,18 @@ const COUNT_QUARANTINED: &str = "SELECT count(*) FROM blobs WHERE state = 3";
 pub(crate) const LIVE_PAGE: &str = "SELECT id, digest, size, key, revision, damage, checked_at FROM blobs \
     WHERE state = 1 AND id > $1 ORDER BY id LIMIT $2";
 
+const COUNT_LIVE: &str = "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE state = 1";
+
+pub(crate) const EVERY_REPOSITORY: &str =
+    "SELECT id, name FROM repositories WHERE id > $1 ORDER BY id LIMIT $2";
+
+const HOLDERS: &str = "SELECT r.name, r.kind, r.upstream, \
+        EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = r.id AND m.digest = $1) AS manifest \
+    FROM repositories r WHERE r.id IN ( \
+        SELECT l.repository_id FROM repository_blobs l WHERE l.digest = $1 \
+        UNION SELECT m.repository_id FROM manifests m WHERE m.digest = $1 \
+        UNION SELECT c.repository_id FROM manifest_refs c WHERE c.child = $1)";
+
 /// The digests of a repository, a page of each list, so that no page reads all of them.
 pub(crate) const DIGESTS_OF: &str = "SELECT digest FROM ( \
         SELECT digest FROM (SELECT l.digest FROM repository_blobs l \
@@ -91,6 +103,17 @@ pub(crate) const DIGESTS_OF: &str = "SELECT digest FROM ( \
         UNION SELECT digest FROM (SELECT DISTINCT c.child AS digest FROM manifest_refs c \
             WHERE c.repository_id = $1 AND c.child > $2 ORDER BY c.child LIMIT $3) named \
     ) digests ORDER BY digest LIMIT $3";
+
+/// A repository that holds a digest, or is told of it by a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Its kind.
+    pub kind: RepositoryKind,
+    /// Whether the digest is a manifest there.
+    pub manifest: bool,
+}
 
 /// How far a walk over the blobs to check is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,6 +206,55 @@ impl Metadata {
                         of_repository(tx, *repository, *from).await
                     }
                 }
+            })
+        })
+        .await
+    }
+
+    /// Returns how many live blobs there are, and their bytes.
+    pub async fn count_live(&self) -> Result<(u64, u64)> {
+        self.read((), |tx, ()| {
+            Box::pin(async move {
+                let row = tx.query_one(COUNT_LIVE, &[]).await?;
+                row.map_or(Ok((0, 0)), |row| Ok((row.u64(0)?, row.u64(1)?)))
+            })
+        })
+        .await
+    }
+
+    /// Returns the next repositories of any kind after `after`; none when there are no more.
+    pub async fn every_repository(
+        &self,
+        after: Option<RepositoryId>,
+    ) -> Result<Vec<(RepositoryId, RepositoryName)>> {
+        let after = after.map_or(Value::Int(0), RepositoryId::value);
+        self.read(after, |tx, after| {
+            Box::pin(async move {
+                let rows = tx
+                    .query(EVERY_REPOSITORY, &[after.clone(), PAGE.into()])
+                    .await?;
+                let decode =
+                    |row: &Row| Ok((RepositoryId::from_row(row, 0)?, row.repository_name(1)?));
+                rows.iter().map(decode).collect()
+            })
+        })
+        .await
+    }
+
+    /// Returns all repositories that hold a digest or are told of it by a manifest. For those who mend it, and never an
+    /// answer to somebody who asks in a repository.
+    pub async fn holders(&self, digest: &Digest) -> Result<Vec<Holder>> {
+        self.read(*digest, |tx, digest| {
+            Box::pin(async move {
+                let rows = tx.query(HOLDERS, &[digest.into()]).await?;
+                let decode = |row: &Row| {
+                    Ok(Holder {
+                        name: row.repository_name(0)?,
+                        kind: RepositoryKind::from_row(row, 1)?,
+                        manifest: row.bool(3)?,
+                    })
+                };
+                rows.iter().map(decode).collect()
             })
         })
         .await

@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, damage, held, job_lines, jobs, manifests, migrate, pulls, push,
-    reclaim, referrers, repositories, review, tag_moves, tags, uploads,
+    blobs, cached, candidates, damage, held, job_lines, jobs, leases, manifests, migrate, pulls,
+    push, reclaim, referrers, repositories, review, tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -12,8 +12,8 @@ const QUERIES: &[&str] = &[
     blobs::ANYWHERE,
     blobs::MOUNT_SOURCES,
     blobs::MEMBER,
-    blobs::LEASE,
-    blobs::LEASE_OF_MANIFEST,
+    leases::LEASE,
+    leases::LEASE_OF_MANIFEST,
     blobs::LEAVE,
     blobs::FORGET_PULL,
     blobs::KEY_DELETING,
@@ -41,6 +41,7 @@ const QUERIES: &[&str] = &[
     damage::DISCARD,
     damage::QUARANTINED,
     damage::LIVE_PAGE,
+    damage::EVERY_REPOSITORY,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

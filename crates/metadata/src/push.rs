@@ -9,6 +9,7 @@ use crate::blobs::{self, Stored};
 use crate::candidates::{self, CandidateKind};
 use crate::database::Metadata;
 use crate::error::{Error, Result};
+use crate::leases;
 use crate::manifests::DELETE_REFS;
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tags::{self, TagTarget};
@@ -250,7 +251,7 @@ async fn extend_leases(tx: &mut Tx, push: &PushManifest) -> Result<()> {
         *digests.entry(reference.digest).or_insert(false) |= required(reference);
     }
     for (digest, required) in digests {
-        let live = blobs::lease_until(tx, &digest, &push.kind, push.lease_micros).await?;
+        let live = leases::lease_until(tx, &digest, &push.kind, push.lease_micros).await?;
         // Checked a moment ago in this transaction; only beside other nodes can it be reclaimed in between.
         if required && !live {
             return Err(Error::unavailable(format!(

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirrored, name, push, references, tag};
+use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
 use crate::clock::tests::HOUR;
 use crate::{
-    CheckCursor, CheckScope, CheckedBlob, CommitBlob, ExtendLease, LeaseOf, Mount, MountOutcome,
-    Origin, Place, PushManifest, PushOutcome,
+    CheckCursor, CheckScope, CheckedBlob, CommitBlob, ExtendLease, Holder, LeaseOf, Mount,
+    MountOutcome, Origin, Place, PushManifest, PushOutcome, RepositoryKind,
 };
 
 async fn live(world: &World, content: &str) -> CheckedBlob {
@@ -275,4 +275,47 @@ pub(super) async fn the_blobs_of_one_repository_are_checked_alone(world: World) 
         found.into_keys().collect::<BTreeSet<_>>(),
         BTreeSet::from(mirrored)
     );
+}
+
+pub(super) async fn all_repositories_that_hold_or_name_a_digest_are_told(world: World) {
+    world.commit(commit("a", "blob")).await;
+    world.push(push("b", "m")).await;
+    for (repository, content) in [("mirror", "x"), ("other", "y")] {
+        let named = references(ReferenceKind::Layer, &["blob"]);
+        world
+            .push(PushManifest {
+                references: named,
+                ..mirrored(repository, content)
+            })
+            .await;
+    }
+    world.push(mirrored("other", "m")).await;
+    let holders = async |content: &str| {
+        let found = world.metadata.holders(&digest(content)).await;
+        let told = |holder: Holder| (holder.name.to_string(), holder.kind, holder.manifest);
+        let mut told: Vec<_> = found.expect("reads").into_iter().map(told).collect();
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        told
+    };
+    let local = RepositoryKind::Local;
+    assert_eq!(
+        holders("blob").await,
+        [
+            ("a".to_owned(), local.clone(), false),
+            ("mirror".to_owned(), mirror(), false),
+            ("other".to_owned(), mirror(), false),
+        ]
+    );
+    assert_eq!(
+        holders("m").await,
+        [
+            ("b".to_owned(), local, true),
+            ("other".to_owned(), mirror(), true)
+        ]
+    );
+    let every = world.metadata.every_repository(None).await.expect("reads");
+    let names: Vec<String> = every.iter().map(|(_, name)| name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "mirror", "other"]);
+    let after = world.metadata.every_repository(Some(every[2].0)).await;
+    assert_eq!(after.expect("reads"), every[3..]);
 }

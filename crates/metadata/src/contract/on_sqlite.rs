@@ -60,6 +60,7 @@ clauses! {
         quarantined_blobs_are_listed_and_counted_until_they_are_right,
         when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
+        all_repositories_that_hold_or_name_a_digest_are_told,
     }
     jobs {
         of_many_claimers_each_job_has_one,
