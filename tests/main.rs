@@ -5,6 +5,7 @@
 )]
 
 mod api;
+mod backup;
 mod config_cli;
 mod delete;
 mod digests;

@@ -343,6 +343,11 @@ impl Metrics {
         self.0.last_backup.set(seconds);
     }
 
+    /// Returns what is counted of collections.
+    pub fn collector(&self) -> &CollectorMetrics {
+        &self.0.collector
+    }
+
     /// Notes the size of the cache and its bound in bytes, 0 for none.
     pub fn cache_size(&self, bytes: u64, most: u64) {
         self.0.cache_bytes.set(bytes);

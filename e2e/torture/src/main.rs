@@ -14,6 +14,7 @@ mod random;
 mod report;
 mod run;
 mod server;
+mod tmpfs;
 mod verify;
 mod work;
 

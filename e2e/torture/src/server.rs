@@ -96,6 +96,11 @@ impl Setup {
         self.state.join("seawall.db")
     }
 
+    /// Returns the socket of the running server.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.state.join("seawall.sock")
+    }
+
     /// Starts the server and waits until it is ready.
     pub(crate) async fn start(&self) -> Result<Server, String> {
         self.start_as(None).await

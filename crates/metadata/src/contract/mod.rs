@@ -3,7 +3,9 @@
 
 mod blobs;
 mod collecting;
+mod collecting_costs;
 mod collecting_model;
+mod consistency;
 mod damage;
 mod job_lines;
 mod jobs;
