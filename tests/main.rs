@@ -12,6 +12,8 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod gc;
+mod gc_beside;
 mod import;
 mod import_serve;
 mod jobs;
