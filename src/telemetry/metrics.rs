@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::backup_metrics::BackupMetrics;
 use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
@@ -96,7 +97,7 @@ struct Inner {
     uploads_open: Gauge,
     evicted: Evicted,
     collector: CollectorMetrics,
-    last_backup: Unsigned,
+    backup: BackupMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
@@ -219,11 +220,7 @@ impl Metrics {
             ),
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
-            last_backup: metric!(
-                "seawall_backup_last_success_timestamp_seconds",
-                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
-                Gauge::default()
-            ),
+            backup: BackupMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
@@ -354,8 +351,7 @@ impl Metrics {
 
     /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
-        self.0.last_backup.set(seconds);
+        self.0.backup.made(at);
     }
 
     /// Notes the size of the cache and its bound in bytes, 0 for none.
