@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::backup_metrics::BackupMetrics;
 use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
@@ -96,8 +97,8 @@ pub(super) struct Inner {
     uploads_open: Gauge,
     evicted: Evicted,
     pub(super) collector: CollectorMetrics,
+    backup: BackupMetrics,
     integrity: IntegrityMetrics,
-    last_backup: Unsigned,
     pull_facts_dropped: Counter,
 }
 
@@ -219,12 +220,8 @@ impl Metrics {
             ),
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
+            backup: BackupMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
-            last_backup: metric!(
-                "seawall_backup_last_success_timestamp_seconds",
-                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
-                Gauge::default()
-            ),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -339,8 +336,7 @@ impl Metrics {
 
     /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
-        self.0.last_backup.set(seconds);
+        self.0.backup.made(at);
     }
 
     /// Returns what is counted of collections.
