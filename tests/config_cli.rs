@@ -199,6 +199,7 @@ storage:
 proxy: {remoteurl: https://one.example, username: u, passwordfile: FILES/password, ttl: 24h, realms: [https://auth.example]}
 catalog: {maxentries: 500}
 validation: {disabled: false}
+backup: {schedule: '30 2 * * *', keep: 14, destination: /mnt/backup}
 gc: {enabled: true, grace: 72h, lease: 2h, deleteuntagged: true, interval: 15m, rate: 200, lowspacegrace: 1m}
 uploads: {maxpersubject: 100, maxage: 72h}
 mirrors:

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, System};
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory, StateError};
+use crate::content::{self, Backups, Content, StateDirectory, StateError};
+use crate::mirror::{InstanceId, Mirror};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -70,6 +71,23 @@ impl Opened {
         matches!(error.downcast_ref(), Some(StateError::InUse { .. }))
     }
 
+    /// Builds what asks the upstreams of `config`, for a command that works where no server runs. None is contacted.
+    ///
+    /// # Errors
+    /// What the operator has to mend, in one line.
+    pub fn mirror(&self, config: &Config) -> anyhow::Result<Arc<Mirror>> {
+        let clock: Arc<dyn Clock> = Arc::new(System::new());
+        let mirror = Mirror::new(
+            &config.mirrors,
+            Arc::clone(&self.content),
+            config.http.limits.manifestsize,
+            Metrics::new(),
+            &clock,
+            &InstanceId::new(),
+        );
+        Ok(Arc::new(mirror.context("cannot set up the mirrors")?))
+    }
+
     /// Writes what is still to be written and closes the database.
     pub async fn close(self) {
         self.metadata.close().await;
@@ -90,5 +108,10 @@ fn content_settings(config: &Config) -> content::Settings {
             .filter_map(lifetime)
             .collect(),
         uploads: config.uploads.clone(),
+        backups: Backups {
+            database: config.storage.statedirectory.join(metadata::FILE_NAME),
+            directory: config.backup.directory.clone(),
+            keep: config.backup.keep,
+        },
     }
 }

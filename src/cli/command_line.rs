@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, garbage_collect, gc, mirror, serve, tag};
+use super::{check_config, client_config, fsck, garbage_collect, gc, mirror, scrub, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -41,6 +41,10 @@ pub enum Command {
     Gc(gc::Arguments),
     /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
     GarbageCollect(garbage_collect::Arguments),
+    /// Hash stored blobs again, and stop serving those that are damaged; beside a running server or without one
+    Scrub(scrub::Arguments),
+    /// Compare what the database knows with the files in the store; beside a running server or without one
+    Fsck(fsck::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
 }
@@ -163,6 +167,8 @@ mod tests {
             &["gc", "pause"],
             &["gc", "resume"],
             &["garbage-collect"],
+            &["scrub"],
+            &["fsck"],
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],

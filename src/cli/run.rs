@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc,
-    mirror, tag,
+    Command, CommandLine, Failure, Output, check_config, client_config, fsck, garbage_collect, gc,
+    mirror, scrub, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -52,6 +52,8 @@ pub fn run(
             garbage_collect::run(&arguments, environment, streams)
         }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
+        Command::Scrub(arguments) => scrub::run(&arguments, environment, streams),
+        Command::Fsck(arguments) => fsck::run(&arguments, environment, streams),
         Command::Tag(arguments) => tag::run(&arguments, environment),
     };
     report(outcome, streams)

@@ -127,6 +127,11 @@ const SUPPORTED: &[&str] = &[
     "gc.interval",
     "gc.rate",
     "gc.lowspacegrace",
+    "backup.schedule",
+    "backup.keep",
+    "backup.destination",
+    "scrub.schedule",
+    "scrub.rate",
     "uploads.maxpersubject",
     "uploads.maxage",
     "api.enabled",
@@ -186,11 +191,6 @@ const LATER: &[&str] = &[
     "health.tcp[].timeout",
     "health.tcp[].interval",
     "health.tcp[].threshold",
-    "scrub.schedule",
-    "scrub.rate",
-    "backup.schedule",
-    "backup.keep",
-    "backup.destination",
     "ui.enabled",
 ];
 

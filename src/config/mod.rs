@@ -3,6 +3,7 @@
 //! secret or a line of a file.
 
 mod api;
+mod backup;
 mod cache;
 mod catalog;
 mod catalogue;
@@ -22,7 +23,9 @@ mod patterns;
 mod platform;
 mod problems;
 mod proxy;
+mod schedule;
 mod schema;
+mod scrub;
 mod secret;
 mod section;
 mod size;
@@ -38,6 +41,7 @@ mod warm;
 mod yaml;
 
 pub use api::{Api, Debug};
+pub use backup::Backup;
 pub use cache::{Cache, Space};
 pub use catalog::Catalog;
 pub use duration::{duration_text, parse_duration};
@@ -52,6 +56,7 @@ pub use mirror_settings::{Freshness, MirrorLimits, Prefetch, Timeouts, Tls};
 pub use mirrors::{Mirror, Mirrors};
 pub use platform::{Platform, parse_platform};
 pub use problems::Error;
+pub use scrub::Scrub;
 pub use secret::Secret;
 pub use storage::Storage;
 pub use uploads::{UploadPurging, Uploads};
@@ -85,6 +90,10 @@ pub struct Config {
     pub validation: Validation,
     /// What protects content from the collector.
     pub gc: Gc,
+    /// How stored blobs are hashed again.
+    pub scrub: Scrub,
+    /// When and where the database is copied.
+    pub backup: Backup,
     /// What the operator should be told, one line each: place, key, what is odd.
     pub warnings: Vec<String>,
 }

@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod background;
+mod backup;
 mod buffers;
 mod cached;
 mod collect;
@@ -46,6 +47,7 @@ mod turns;
 mod uploads;
 
 pub use background::Background;
+pub use backup::{BackupReport, Backups};
 pub use collect::{CollectReport, CollectRequest, Collected};
 pub use collector::{CollectorStatus, LastCollection};
 pub use error::Error;

@@ -12,6 +12,7 @@ use metadata::{ExtendLease, LeaseOf, Metadata};
 use oci::{Digest, RepositoryName};
 use tokio::sync::{Mutex, Notify, RwLock, Semaphore};
 
+use super::backup::Backups;
 use super::buffers::Buffers;
 use super::disk::DiskGauge;
 use super::error::Error;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub lifetimes: BTreeMap<String, Duration>,
     /// What bounds open uploads.
     pub uploads: Uploads,
+    /// How the database is copied.
+    pub backups: Backups,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -60,6 +63,8 @@ pub struct Content {
     pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
+    /// Held by the one copy of the database that is made.
+    pub(super) backing_up: Mutex<()>,
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
     /// Told when the collector is to look whether it has something to do.
@@ -100,6 +105,7 @@ impl Content {
             in_hands: InHands::default(),
             leftovers: Leftovers::default(),
             evicting: Arc::default(),
+            backing_up: Mutex::default(),
             collecting: Mutex::default(),
             collector_woken: Notify::new(),
             reclaiming: Arc::default(),

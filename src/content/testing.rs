@@ -8,7 +8,7 @@ use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use super::{Content, Reserve, Settings};
+use super::{Backups, Content, Reserve, Settings};
 use crate::clock::Fake;
 use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
@@ -27,6 +27,11 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
         },
         lifetimes: BTreeMap::new(),
         uploads: Uploads::default(),
+        backups: Backups {
+            database: database.clone(),
+            directory: directory.join("backups"),
+            keep: 0,
+        },
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

@@ -3,11 +3,13 @@
 //! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
 //! or rows but through the mirror and content rooms.
 
+mod backup;
 mod collect;
 mod collector;
 mod ending;
 mod error;
 mod failure;
+mod fsck;
 mod lines;
 mod live;
 mod now;
@@ -15,6 +17,7 @@ mod payload;
 mod purge;
 mod runner;
 mod schedule;
+mod scrub;
 mod service;
 mod view;
 mod warm;
@@ -23,7 +26,9 @@ pub use collector::{CollectAsked, CollectorView};
 pub use error::Error;
 pub use metadata::JobLine;
 pub use now::{Unfinished, run_now};
-pub use payload::{CollectNow, Payload, PayloadError, PurgePattern, WarmImages};
+pub use payload::{
+    BackUp, CollectNow, CompareAll, Payload, PayloadError, PurgePattern, ScrubBlobs, WarmImages,
+};
 pub use runner::Running;
 pub use service::{Jobs, Settings};
 pub use view::{JobKind, JobState, JobView, Progress};

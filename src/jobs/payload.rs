@@ -46,6 +46,12 @@ pub enum Payload {
     Purge(PurgePattern),
     /// Collect what nothing names any more.
     Collect(CollectNow),
+    /// Copy the database to where the configuration says.
+    Backup(BackUp),
+    /// Hash stored blobs again.
+    Scrub(ScrubBlobs),
+    /// Compare rows with files.
+    Fsck(CompareAll),
 }
 
 /// Images to fetch.
@@ -69,6 +75,24 @@ pub struct CollectNow {
     pub(super) dry_run: bool,
 }
 
+/// A copy of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp {}
+
+/// Blobs to hash again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubBlobs {
+    repository: Option<String>,
+    pub(super) repair: bool,
+}
+
+/// A comparison of rows with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompareAll {
+    /// Whether something is done about what is wrong.
+    pub repair: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -82,6 +106,18 @@ impl Payload {
             Self::Warm(_) => JobKind::Warm,
             Self::Purge(_) => JobKind::Purge,
             Self::Collect(_) => JobKind::Gc,
+            Self::Backup(_) => JobKind::Backup,
+            Self::Scrub(_) => JobKind::Scrub,
+            Self::Fsck(_) => JobKind::Fsck,
+        }
+    }
+
+    /// Tells whether it asks upstreams for something.
+    pub fn needs_upstreams(&self) -> bool {
+        match self {
+            Self::Warm(_) => true,
+            Self::Scrub(scrub) => scrub.repair,
+            Self::Purge(_) | Self::Collect(_) | Self::Backup(_) | Self::Fsck(_) => false,
         }
     }
 
@@ -112,6 +148,9 @@ impl Payload {
             Self::Warm(warm) => Self::Warm(WarmImages::new(warm.images, warm.platforms)?),
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
             Self::Collect(collect) => Self::Collect(collect),
+            Self::Backup(backup) => Self::Backup(backup),
+            Self::Scrub(scrub) => Self::Scrub(ScrubBlobs::new(scrub.repository, scrub.repair)?),
+            Self::Fsck(compare) => Self::Fsck(compare),
         })
     }
 
@@ -177,6 +216,25 @@ impl PurgePattern {
     }
 }
 
+impl ScrubBlobs {
+    /// Returns the job of hashing the blobs of the repositories that fit `repository` again, all blobs without it; with
+    /// `repair` what is damaged is fetched again where it is mirrored, and what was and is right again comes back.
+    ///
+    /// # Errors
+    /// [`PayloadError`], naming what is wrong with the pattern.
+    pub fn new(repository: Option<String>, repair: bool) -> Result<Self, PayloadError> {
+        if let Some(pattern) = &repository {
+            Glob::parse(pattern).map_err(|error| PayloadError::new(error.to_string()))?;
+        }
+        Ok(Self { repository, repair })
+    }
+
+    /// Returns the pattern.
+    pub(super) fn glob(&self) -> Option<Glob> {
+        Glob::parse(self.repository.as_deref()?).ok()
+    }
+}
+
 impl CollectNow {
     /// Returns the job of collecting what nothing named for `grace`; with `delete_untagged` manifests too that nothing
     /// keeps but the rule that untagged ones stay; with `dry_run` of telling only what that would be.
@@ -225,7 +283,7 @@ pub(super) fn is_pattern(tag: &str) -> bool {
 mod tests {
     use oci::Digest;
 
-    use super::{CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
+    use super::{BackUp, CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
     use crate::config::WarmReference;
 
     fn warm(images: &[&str], platforms: &[&str]) -> Result<WarmImages, String> {
@@ -302,6 +360,7 @@ mod tests {
             Payload::Warm(images),
             Payload::Purge(purge),
             Payload::Collect(collect),
+            Payload::Backup(BackUp::default()),
         ] {
             assert_eq!(Payload::from_row(&payload.to_row()), Ok(payload));
         }

@@ -13,6 +13,12 @@ pub enum JobKind {
     Purge,
     /// Collect what nothing names any more.
     Gc,
+    /// Copy the database.
+    Backup,
+    /// Hash stored blobs again.
+    Scrub,
+    /// Compare rows with files.
+    Fsck,
 }
 
 impl JobKind {
@@ -22,6 +28,9 @@ impl JobKind {
             Self::Warm => "warm",
             Self::Purge => "purge",
             Self::Gc => "gc",
+            Self::Backup => "backup",
+            Self::Scrub => "scrub",
+            Self::Fsck => "fsck",
         }
     }
 
@@ -29,7 +38,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm => false,
+            Self::Warm | Self::Backup | Self::Scrub | Self::Fsck => false,
         }
     }
 
@@ -49,7 +58,10 @@ impl JobKind {
         match self {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Gc),
-            Self::Gc => None,
+            Self::Gc => Some(Self::Backup),
+            Self::Backup => Some(Self::Scrub),
+            Self::Scrub => Some(Self::Fsck),
+            Self::Fsck => None,
         }
     }
 }
@@ -117,6 +129,10 @@ pub struct Progress {
     /// Until when a collection leaves what a local repository ever held, in microseconds since 1970.
     #[serde(rename = "helduntil", skip_serializing_if = "Option::is_none")]
     pub held_until: Option<i64>,
+    /// Blobs that were looked at.
+    pub checked: u64,
+    /// Things that are wrong and stay so for now.
+    pub problems: u64,
     /// Lines that found no place among those of the job.
     pub unlisted: u64,
 }
@@ -179,6 +195,8 @@ impl Progress {
             blobs: self.blobs.max(other.blobs),
             remaining: self.remaining.max(other.remaining),
             held_until: self.held_until.max(other.held_until),
+            checked: self.checked.max(other.checked),
+            problems: self.problems.max(other.problems),
             unlisted: self.unlisted.max(other.unlisted),
         }
     }

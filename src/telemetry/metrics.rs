@@ -97,6 +97,7 @@ struct Inner {
     evicted: Evicted,
     collector: CollectorMetrics,
     integrity: IntegrityMetrics,
+    last_backup: Unsigned,
     pull_facts_dropped: Counter,
 }
 
@@ -219,6 +220,11 @@ impl Metrics {
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
+            last_backup: metric!(
+                "seawall_backup_last_success_timestamp_seconds",
+                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
+                Gauge::default()
+            ),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -346,6 +352,12 @@ impl Metrics {
         self.0.collector.ended(at);
     }
 
+    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
+    pub fn backed_up(&self, at: i64) {
+        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
+        self.0.last_backup.set(seconds);
+    }
+
     /// Notes the size of the cache and its bound in bytes, 0 for none.
     pub fn cache_size(&self, bytes: u64, most: u64) {
         self.0.cache_bytes.set(bytes);
@@ -450,6 +462,7 @@ mod tests {
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
         metrics.uploads_open_are(3);
+        metrics.backed_up(1_795_262_400_999_999);
         metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
@@ -464,6 +477,7 @@ mod tests {
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
             "seawall_uploads_open 2",
+            "seawall_backup_last_success_timestamp_seconds 1795262400",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

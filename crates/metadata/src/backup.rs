@@ -170,6 +170,23 @@ pub fn back_up(
     made
 }
 
+/// Returns how many bytes a copy of the database file `database` takes at most. Blocks.
+///
+/// # Errors
+/// [`CopyError`].
+pub fn used_bytes(database: &Path) -> std::result::Result<u64, CopyError> {
+    if !database.exists() {
+        return Err(CopyError::Missing);
+    }
+    let mut connection = Connection::open(database, Access::Copy)?;
+    let mut number = |sql: &'static str| -> Result<u64> {
+        let rows = connection.query(sql, &[])?;
+        rows.first().map_or(Ok(0), |row| row.u64(0))
+    };
+    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+    Ok(pages.saturating_mul(number("PRAGMA page_size")?))
+}
+
 fn check_target(database: &Path, to: &Path) -> std::result::Result<(), CopyError> {
     let source = match fs::metadata(database) {
         Ok(source) => source,

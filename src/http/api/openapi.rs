@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{gc, jobs, mirrors, tags};
+use super::{backup, gc, integrity, jobs, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -21,6 +21,9 @@ use crate::http::respond::{self, Response};
         gc::run,
         gc::pause,
         gc::resume,
+        backup::start,
+        integrity::scrub,
+        integrity::fsck,
         jobs::list,
         jobs::show,
         jobs::lines,

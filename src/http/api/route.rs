@@ -27,6 +27,12 @@ pub(super) enum Route {
     PauseCollector,
     /// Let the collector go on.
     ResumeCollector,
+    /// Copy the database.
+    Backup,
+    /// Hash stored blobs again.
+    Scrub,
+    /// Compare rows with files.
+    Fsck,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -50,6 +56,9 @@ pub(super) enum Endpoint {
     Collect,
     PauseCollector,
     ResumeCollector,
+    Backup,
+    Scrub,
+    Fsck,
     Jobs,
     Job,
     TagHistory,
@@ -70,7 +79,10 @@ impl Endpoint {
             Self::Collector => Some(Self::Collect),
             Self::Collect => Some(Self::PauseCollector),
             Self::PauseCollector => Some(Self::ResumeCollector),
-            Self::ResumeCollector => Some(Self::Jobs),
+            Self::ResumeCollector => Some(Self::Backup),
+            Self::Backup => Some(Self::Scrub),
+            Self::Scrub => Some(Self::Fsck),
+            Self::Fsck => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -92,6 +104,9 @@ impl Endpoint {
             Self::Collect => "/gc/run",
             Self::PauseCollector => "/gc/pause",
             Self::ResumeCollector => "/gc/resume",
+            Self::Backup => "/backup",
+            Self::Scrub => "/scrub",
+            Self::Fsck => "/fsck",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -115,6 +130,9 @@ impl Endpoint {
             | Self::Collect
             | Self::PauseCollector
             | Self::ResumeCollector
+            | Self::Backup
+            | Self::Scrub
+            | Self::Fsck
             | Self::TagRestore => "POST",
         }
     }
@@ -143,6 +161,9 @@ impl Route {
             ["gc", "run"] => (Endpoint::Collect, None),
             ["gc", "pause"] => (Endpoint::PauseCollector, None),
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["backup"] => (Endpoint::Backup, None),
+            ["scrub"] => (Endpoint::Scrub, None),
+            ["fsck"] => (Endpoint::Fsck, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -162,6 +183,9 @@ impl Route {
             (Endpoint::Collect, _) => Self::Collect,
             (Endpoint::PauseCollector, _) => Self::PauseCollector,
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::Backup, _) => Self::Backup,
+            (Endpoint::Scrub, _) => Self::Scrub,
+            (Endpoint::Fsck, _) => Self::Fsck,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
