@@ -16,10 +16,15 @@ pub struct Metadata {
     open: Arc<Open>,
 }
 
-struct Open {
-    writer: Writer,
-    readers: Arc<Readers>,
-    clock: Arc<SteadyClock>,
+/// The engine below and what it needs.
+enum Open {
+    Sqlite {
+        writer: Writer,
+        readers: Arc<Readers>,
+        clock: Arc<SteadyClock>,
+    },
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<crate::postgres::Engine>),
 }
 
 impl Metadata {
@@ -39,7 +44,7 @@ impl Metadata {
         let readers = Arc::new(Readers::open(path, clock.clone())?);
         let writer = Writer::start(connection, path, clock.clone())?;
         Ok(Self {
-            open: Arc::new(Open {
+            open: Arc::new(Open::Sqlite {
                 writer,
                 readers,
                 clock,
@@ -47,18 +52,49 @@ impl Metadata {
         })
     }
 
+    /// Connects to a PostgreSQL that several nodes may share and brings it to this program's schema. `clock` is asked only
+    /// how much time passes between two transactions; what time it is, the database says.
+    ///
+    /// # Errors
+    /// [`Error::TooNew`] when a newer program made it unreadable for this one, [`Error::Unavailable`] when it cannot
+    /// be reached or cannot serve.
+    #[cfg(feature = "postgres")]
+    pub async fn connect(
+        settings: &crate::PostgresSettings,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self> {
+        let engine = crate::postgres::Engine::open(settings, clock).await?;
+        Ok(Self::on_postgres(engine))
+    }
+
+    /// Returns a handle of an open PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn on_postgres(engine: Arc<crate::postgres::Engine>) -> Self {
+        Self {
+            open: Arc::new(Open::Postgres(engine)),
+        }
+    }
+
     /// Returns the time in microseconds since 1970 by which leases and every stored instant are measured. Never
     /// goes back, not even over a restart.
     pub fn now(&self) -> i64 {
-        self.open.clock.now()
+        match &*self.open {
+            Open::Sqlite { clock, .. } => clock.now(),
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.now(),
+        }
     }
 
     /// Finishes what is under way, refuses everything after it with [`Error::Closed`] and closes the file.
     pub async fn close(&self) {
-        self.open.readers.close().await;
+        match &*self.open {
+            Open::Sqlite { readers, .. } => readers.close().await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.close().await,
+        }
         let open = self.open.clone();
         // Waits for the writer thread; should the wait break off, the thread finishes all the same.
-        drop(tokio::task::spawn_blocking(move || open.writer.close()).await);
+        drop(tokio::task::spawn_blocking(move || open.close_writer()).await);
     }
 
     /// Runs `body` in a transaction and returns once it is durable. On an error none of its rows are left. `body`
@@ -69,7 +105,11 @@ impl Metadata {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
     {
-        self.open.writer.write(input, body).await
+        match &*self.open {
+            Open::Sqlite { writer, .. } => writer.write(input, body).await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.write(input, body).await,
+        }
     }
 
     /// Runs `body` on one consistent state of the database.
@@ -79,12 +119,27 @@ impl Metadata {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
     {
-        self.open.readers.run(input, body).await
+        match &*self.open {
+            Open::Sqlite { readers, .. } => readers.run(input, body).await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.read(input, body).await,
+        }
+    }
+}
+
+impl Open {
+    /// Lets the writer thread finish. Blocks.
+    fn close_writer(&self) {
+        match self {
+            Self::Sqlite { writer, .. } => writer.close(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => {}
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.writer.close();
+        self.close_writer();
     }
 }

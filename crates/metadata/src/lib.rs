@@ -10,6 +10,8 @@ mod error;
 mod jobs;
 mod manifests;
 mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod pulls;
 mod push;
 mod reclaim;
@@ -35,6 +37,8 @@ pub use database::Metadata;
 pub use error::{Error, Result};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use manifests::ManifestRow;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSettings;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
