@@ -18,6 +18,7 @@ mod reclaim;
 mod referrers;
 mod repositories;
 mod sqlite;
+mod tag_moves;
 mod tags;
 mod tx;
 mod uploads;
@@ -44,6 +45,7 @@ pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};
 pub use referrers::ReferrerRow;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
+pub use tag_moves::{MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
 pub use uploads::{Advance, AdvanceOutcome, NewUpload, UploadPurpose, UploadRow};
 

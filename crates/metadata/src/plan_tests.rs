@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories, tags,
-    uploads,
+    blobs, cached, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories,
+    tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -52,6 +52,11 @@ const QUERIES: &[&str] = &[
     repositories::REPOSITORY,
     repositories::CATALOG,
     repositories::KIND,
+    manifests::TAGS_OF,
+    tag_moves::FORGET_OLD,
+    tag_moves::LAST,
+    tag_moves::LIST,
+    tag_moves::OF_DIGEST,
     tags::ANY_MANIFEST,
     tags::LIST,
     uploads::UPLOAD,

@@ -194,7 +194,7 @@ async fn evict(tx: &mut Tx, evict: &Evict) -> Result<Evicted> {
             let rows = tx
                 .query(CHILDREN, &[repository.value(), (&digest).into()])
                 .await?;
-            if !manifests::delete_rows(tx, repository, &digest).await? {
+            if !manifests::delete_rows(tx, repository, &digest, None).await? {
                 return Ok(Evicted::Kept);
             }
             let now = tx.now();

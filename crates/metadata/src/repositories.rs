@@ -85,6 +85,17 @@ impl Origin {
             Self::Mounted => 4,
         })
     }
+
+    /// Returns the origin stored in a column.
+    pub(crate) fn from_row(row: &Row, index: usize) -> Result<Self> {
+        row.code(index, |code| match code {
+            1 => Some(Self::Pushed),
+            2 => Some(Self::Mirrored),
+            3 => Some(Self::Imported),
+            4 => Some(Self::Mounted),
+            _ => None,
+        })
+    }
 }
 
 /// A repository's row.

@@ -119,6 +119,15 @@ clauses! {
         the_catalog_sorts_the_slash_first_and_pages_by_name,
         a_repositorys_kind_never_changes,
     }
+    tag_moves {
+        a_tag_keeps_its_moves_with_when_and_by_whom,
+        a_tag_that_stays_where_it_is_has_not_moved,
+        a_deleted_manifest_moves_every_tag_it_had,
+        a_refused_push_moves_nothing,
+        a_mirrored_tag_moves_when_its_upstream_moves_it_and_not_when_it_is_evicted,
+        moves_are_paged_from_the_latest_and_found_by_digest,
+        the_newest_moves_of_a_tag_are_kept_and_its_neighbours_are_not_touched,
+    }
     tags {
         tags_are_listed_bytewise_and_paged_by_name,
         the_tags_of_an_unknown_repository_are_not_an_empty_list,

@@ -3,7 +3,7 @@
 
 mod blobs;
 mod clauses;
-pub(crate) mod engines;
+mod engines;
 mod jobs;
 mod leases;
 mod manifests;
@@ -13,6 +13,7 @@ mod pushes;
 mod reclaim;
 mod referrers;
 mod repositories;
-pub(crate) mod support;
+mod support;
+mod tag_moves;
 mod tags;
 mod uploads;
