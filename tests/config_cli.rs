@@ -199,7 +199,7 @@ storage:
 proxy: {remoteurl: https://one.example, username: u, passwordfile: FILES/password, ttl: 24h, realms: [https://auth.example]}
 catalog: {maxentries: 500}
 validation: {disabled: false}
-gc: {lease: 2h}
+gc: {enabled: true, grace: 72h, lease: 2h, deleteuntagged: true, interval: 15m, rate: 200, lowspacegrace: 1m}
 mirrors:
   - name: two.example
     endpoints: [https://two.example, https://other.example:5000/two.example]
@@ -252,6 +252,7 @@ async fn every_key_of_this_release_is_taken_without_a_warning() {
     assert!(!printed.contains("no effect"), "{printed}");
     assert!(!printed.contains("hunter2"), "{printed}");
     for word in [
+        "garbage   collected 3d after nothing names it, every 15m; untagged manifests too",
         "two.example from https://two.example, https://other.example:5000/two.example as u",
         "1 pattern allowed; 2 patterns denied",
         "tags fresh for 5m, latest 30s, v* 30d",

@@ -9,7 +9,7 @@ use metadata::Metadata;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
+use crate::content::{self, Content, StateDirectory, StateError};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -52,6 +52,17 @@ impl Opened {
             metadata,
             state,
         })
+    }
+
+    /// Tells whether there is anything to open: whether a process of this program ever had the data directory that `config` names.
+    pub fn is_there(config: &Config) -> bool {
+        let state = &config.storage.statedirectory;
+        state.join(metadata::FILE_NAME).exists()
+    }
+
+    /// Tells whether an error of [`Opened::open`] says that another process has the data directory.
+    pub fn is_in_use(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(StateError::InUse { .. }))
     }
 
     /// Writes what is still to be written and closes the database.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use super::{check_config, client_config, mirror, serve};
+use super::{check_config, client_config, mirror, serve, tag};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
+    /// See where a tag of the running server pointed over time, and put it back
+    Tag(tag::Arguments),
 }
 
 impl CommandLine {
@@ -59,7 +61,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "mirror"]
+    let is_command = ["serve", "check-config", "client-config", "mirror", "tag"]
         .iter()
         .any(|command| argument == *command);
     let path = Path::new(argument);
@@ -155,6 +157,9 @@ mod tests {
             &["mirror", "status"],
             &["mirror", "warm"],
             &["mirror", "purge"],
+            &["tag"],
+            &["tag", "history"],
+            &["tag", "restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

@@ -6,10 +6,12 @@ pub mod client_config;
 mod command_line;
 mod configuration;
 pub mod mirror;
+mod offline;
 mod outcome;
 mod run;
 pub mod serve;
 pub mod server;
+pub mod tag;
 
 pub use command_line::{Command, CommandLine};
 pub use configuration::{ConfigurationArguments, ConfigurationArgumentsWithFile};

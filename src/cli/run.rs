@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use super::{Command, CommandLine, Failure, Output, check_config, client_config, mirror};
+use super::{Command, CommandLine, Failure, Output, check_config, client_config, mirror, tag};
 use crate::config::{Environment, Loaded};
 
 /// Where a command prints.
@@ -45,6 +45,7 @@ pub fn run(
         Command::CheckConfig(arguments) => check_config::check(&arguments, environment),
         Command::ClientConfig(arguments) => client_config::print(&arguments, environment),
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
+        Command::Tag(arguments) => tag::run(&arguments, environment),
     };
     report(outcome, streams)
 }

@@ -39,7 +39,7 @@ mod yaml;
 pub use api::{Api, Debug};
 pub use cache::{Cache, Space};
 pub use catalog::Catalog;
-pub use duration::duration_text;
+pub use duration::{duration_text, parse_duration};
 pub use environment::Environment;
 pub use files::{DOCKER_CONFIG_MAX, PASSWORD_FILE_MAX, Unreadable, read_text};
 pub use gc::Gc;

@@ -154,6 +154,18 @@ impl Content {
         Ok(bytes)
     }
 
+    /// Returns the bytes of a manifest that was deleted while its bytes are still stored; `None` when they are not.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they are not those of the digest, storage errors.
+    pub async fn bytes_of_deleted(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let Some(row) = self.metadata.find_blob_anywhere(digest).await? else {
+            return Ok(None);
+        };
+        let bytes = self.verified_bytes(digest, row.size, row.key.as_deref());
+        bytes.await.map(Some)
+    }
+
     /// Reads small content from disk and checks that it has its digest.
     async fn verified_bytes(
         &self,

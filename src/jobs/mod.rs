@@ -6,7 +6,9 @@
 mod ending;
 mod error;
 mod failure;
+mod lines;
 mod live;
+mod now;
 mod payload;
 mod purge;
 mod runner;
@@ -16,6 +18,8 @@ mod view;
 mod warm;
 
 pub use error::Error;
+pub use metadata::JobLine;
+pub use now::{Unfinished, run_now};
 pub use payload::{Payload, PayloadError, PurgePattern, WarmImages};
 pub use runner::Running;
 pub use service::Jobs;

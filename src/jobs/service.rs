@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metadata::{JobRow, Metadata, NewJob};
+use metadata::{JobLine, JobRow, Metadata, NewJob};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::Payload`] for work that cannot succeed here, [`Error::TooMany`] for more to fetch than anybody waits for, [`Error::StorageFull`] where not even the reserve has room
-    /// for a purge, and the database's.
+    /// for work that makes room, and the database's.
     pub async fn start(&self, payload: Payload) -> Result<JobView, Error> {
         if let Payload::Warm(images) = &payload {
             self.inner.refuse_unmirrored(images)?;
@@ -91,6 +91,22 @@ impl Jobs {
     pub async fn get(&self, id: i64) -> Result<Option<JobView>, Error> {
         let row = self.inner.metadata.job(id).await?;
         Ok(row.and_then(|row| self.inner.view_of(row)))
+    }
+
+    /// Returns up to `limit` of the lines that a job told, from the one at `from` on, in their order; `None` where there is no such job.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn lines(
+        &self,
+        id: i64,
+        from: i64,
+        limit: u32,
+    ) -> Result<Option<Vec<JobLine>>, Error> {
+        if self.get(id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.metadata.job_lines(id, from, limit).await?))
     }
 
     /// Returns up to `limit` jobs, the latest first, of those with an id below `before`.
@@ -125,9 +141,10 @@ impl Inner {
     where
         F: Future<Output = Result<T, metadata::Error>>,
     {
-        match kind {
-            Some(JobKind::Purge) => self.content.with_reserve(write).await,
-            Some(JobKind::Warm) | None => Ok(write().await?),
+        if kind.is_some_and(JobKind::makes_room) {
+            self.content.with_reserve(write).await
+        } else {
+            Ok(write().await?)
         }
     }
 

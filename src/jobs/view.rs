@@ -22,9 +22,21 @@ impl JobKind {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    /// Tells whether it makes room: such a job does not wait for others, and is queued, run and ended also on a full disk.
+    pub(super) fn makes_room(self) -> bool {
+        match self {
+            Self::Purge => true,
+            Self::Warm => false,
+        }
+    }
+
+    /// Returns every kind.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         std::iter::successors(Some(Self::FIRST), |kind| kind.next())
-            .find(|kind| kind.name() == name)
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.name() == name)
     }
 
     const FIRST: Self = Self::Warm;
@@ -92,6 +104,8 @@ pub struct Progress {
     pub bytes_freed: u64,
     /// Manifests and blobs that were to be removed and stay, because they are in use, leased, or needed by what stays.
     pub kept: u64,
+    /// Lines that found no place among those of the job.
+    pub unlisted: u64,
 }
 
 /// A job as people see it.
@@ -148,6 +162,7 @@ impl Progress {
             manifests: self.manifests.max(other.manifests),
             bytes_freed: self.bytes_freed.max(other.bytes_freed),
             kept: self.kept.max(other.kept),
+            unlisted: self.unlisted.max(other.unlisted),
         }
     }
 

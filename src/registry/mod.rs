@@ -13,7 +13,9 @@ mod push_manifest;
 mod ready;
 mod referrers;
 mod resolve;
+mod restore_tag;
 mod service;
+mod tag_history;
 mod tags;
 
 pub use catalog::{CatalogPage, catalog};
@@ -28,7 +30,9 @@ pub use push_manifest::{NewPush, PushedManifest, push_manifest};
 pub use ready::ready;
 pub use referrers::{ReferrersAnswer, ReferrersPage, referrers};
 pub use resolve::{Intent, Place, Resolved, Rule, resolve};
+pub use restore_tag::{RestoreError, RestoredTag, restore_tag};
 pub use service::{Registry, Rules};
+pub use tag_history::{TagMove, tag_history};
 pub use tags::{TagsAnswer, tags};
 
 pub use crate::content::{ByteStream, Piece, Upload};

@@ -7,6 +7,7 @@ mod cached;
 mod clock;
 mod database;
 mod error;
+mod job_lines;
 mod jobs;
 mod manifests;
 mod migrate;
@@ -36,6 +37,7 @@ pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, Cached
 pub use clock::WallClock;
 pub use database::Metadata;
 pub use error::{Error, Result};
+pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use manifests::ManifestRow;
 #[cfg(feature = "postgres")]

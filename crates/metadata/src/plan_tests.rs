@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, jobs, manifests, migrate, pulls, push, reclaim, referrers, repositories,
-    tag_moves, tags, uploads,
+    blobs, cached, job_lines, jobs, manifests, migrate, pulls, push, reclaim, referrers,
+    repositories, tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -20,6 +20,9 @@ const QUERIES: &[&str] = &[
     cached::REFS,
     cached::BLOBS,
     cached::STORED,
+    job_lines::HELD,
+    job_lines::LAST,
+    job_lines::PAGE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

@@ -8,5 +8,5 @@ mod job;
 
 pub use arguments::{Format, ServerArguments};
 pub(super) use connection::{Server, printable};
-pub(super) use follow::{Shown, follow};
+pub(super) use follow::{Shown, follow, follow_lines};
 pub(super) use job::{Job, Progress};

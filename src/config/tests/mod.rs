@@ -2,6 +2,7 @@
 
 mod bounds;
 mod files;
+mod gc;
 mod listeners;
 mod load;
 mod logins;

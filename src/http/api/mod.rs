@@ -7,8 +7,10 @@ mod mirrors;
 mod openapi;
 mod paging;
 mod problem;
+mod repository_path;
 mod route;
 mod router;
+mod tags;
 #[cfg(test)]
 mod tests;
 

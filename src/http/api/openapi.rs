@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{jobs, mirrors};
+use super::{jobs, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -18,7 +18,10 @@ use crate::http::respond::{self, Response};
         mirrors::warm,
         mirrors::purge,
         jobs::list,
-        jobs::show
+        jobs::show,
+        jobs::lines,
+        tags::history,
+        tags::restore
     )
 )]
 pub(super) struct Document;

@@ -51,7 +51,7 @@ const WORLD: &[&str] = &[
 pub(crate) const ROOMS: [Room; 17] = [
     Room {
         name: "cli",
-        may_use: &["app", "config"],
+        may_use: &["app", "jobs", "config"],
         never: ENVIRONMENT,
     },
     Room {

@@ -41,6 +41,12 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
     jobs {
         of_many_claimers_each_job_has_one,
         an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
