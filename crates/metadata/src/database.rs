@@ -85,6 +85,16 @@ impl Metadata {
         }
     }
 
+    /// Returns how many writes wait for the one writer of SQLite.
+    #[cfg(test)]
+    pub(crate) fn queued_writes(&self) -> usize {
+        match &*self.open {
+            Open::Sqlite { writer, .. } => writer.queued(),
+            #[cfg(feature = "postgres")]
+            Open::Postgres(_) => 0,
+        }
+    }
+
     /// Finishes what is under way, refuses everything after it with [`Error::Closed`] and closes the file.
     pub async fn close(&self) {
         match &*self.open {

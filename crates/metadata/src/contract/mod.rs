@@ -4,6 +4,7 @@
 mod blobs;
 mod clauses;
 mod engines;
+mod interleaved;
 mod job_lines;
 mod jobs;
 mod leases;

@@ -69,7 +69,7 @@ impl Schema {
         PostgresSettings {
             url: self.url(),
             sessions: SESSIONS,
-            limit: Duration::from_secs(30),
+            limit: Duration::from_secs(300),
         }
     }
 
@@ -77,6 +77,28 @@ impl Schema {
     pub(crate) async fn open(&self, clock: Arc<FakeClock>, in_tests: InTests) -> Metadata {
         let engine = Engine::open_at(&self.settings(), clock, in_tests).await;
         Metadata::on_postgres(engine.expect("the schema opens"))
+    }
+
+    /// Opens the schema as [`Schema::open`] does, with sessions that the server knows by [`Schema::application`].
+    pub(crate) async fn open_as(
+        &self,
+        who: &str,
+        clock: Arc<FakeClock>,
+        in_tests: InTests,
+    ) -> Metadata {
+        let mut settings = self.settings();
+        settings.url = format!(
+            "{} application_name={}",
+            settings.url,
+            self.application(who)
+        );
+        let engine = Engine::open_at(&settings, clock, in_tests).await;
+        Metadata::on_postgres(engine.expect("the schema opens"))
+    }
+
+    /// Returns how the server names sessions that were opened as `who`.
+    pub(crate) fn application(&self, who: &str) -> String {
+        format!("{}_{who}", self.name)
     }
 
     /// Drops the schema and all that is in it.
