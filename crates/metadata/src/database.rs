@@ -34,7 +34,18 @@ impl Metadata {
     /// [`Error::TooNew`] when a newer program made it unreadable for this one, [`Error::Corrupt`] when it is no
     /// database, [`Error::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
+        Self::open_on(Connection::open(path, Access::Write)?, path, clock)
+    }
+
+    /// Opens a database file without waiting for the disk, which a test does not read after a power cut.
+    #[cfg(test)]
+    pub(crate) fn open_in_a_hurry(path: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
         let mut connection = Connection::open(path, Access::Write)?;
+        connection.batch("PRAGMA synchronous = OFF")?;
+        Self::open_on(connection, path, clock)
+    }
+
+    fn open_on(mut connection: Connection, path: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
         migrate(&mut connection)?;
         let stored = match connection.query("SELECT micros FROM clock", &[])?.first() {
             Some(row) => row.i64(0)?,

@@ -164,7 +164,7 @@ impl Engine {
 
     fn opened(&self, session: Session, told: Told) -> Open {
         #[cfg(test)]
-        let session = session.pausing(self.in_tests.paused());
+        let session = session.as_in_test(&self.in_tests);
         let mut tx = Tx::on_postgres(session);
         tx.set_now(self.time.of_transaction(told));
         Open { tx, told }

@@ -65,7 +65,10 @@ pub(crate) struct Session {
     /// Why the open transaction cannot be committed any more.
     failed: Option<Failure>,
     #[cfg(test)]
-    pause: Option<std::sync::Arc<super::pause::Pause>>,
+    in_tests: Option<(
+        super::tests::InTests,
+        Option<std::sync::Arc<super::pause::Pause>>,
+    )>,
 }
 
 impl Session {
@@ -82,7 +85,7 @@ impl Session {
             statements: HashMap::new(),
             failed: None,
             #[cfg(test)]
-            pause: None,
+            in_tests: None,
         };
         session.settle(limit).await?;
         Ok(session)
@@ -151,7 +154,7 @@ impl Session {
     /// Commits the open transaction. It was not committed when this fails, but for a connection that broke: then nobody knows.
     pub(crate) async fn commit(&mut self) -> Result<()> {
         #[cfg(test)]
-        self.wait_in_tests().await;
+        self.wait_in_tests("COMMIT").await;
         self.batch("COMMIT").await
     }
 
@@ -200,7 +203,7 @@ impl Session {
 
     async fn statement(&mut self, sql: &'static str) -> Result<Statement> {
         #[cfg(test)]
-        self.wait_in_tests().await;
+        self.wait_in_tests(sql).await;
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
@@ -217,15 +220,20 @@ impl Session {
         error
     }
 
+    /// Returns the session for a transaction that begins now and does what the test asks.
     #[cfg(test)]
-    pub(crate) fn pausing(mut self, pause: Option<std::sync::Arc<super::pause::Pause>>) -> Self {
-        self.pause = pause;
+    pub(crate) fn as_in_test(mut self, in_tests: &super::tests::InTests) -> Self {
+        self.in_tests = Some((in_tests.clone(), in_tests.paused()));
         self
     }
 
     #[cfg(test)]
-    async fn wait_in_tests(&self) {
-        if let Some(pause) = &self.pause {
+    async fn wait_in_tests(&self, sql: &'static str) {
+        let Some((in_tests, pause)) = &self.in_tests else {
+            return;
+        };
+        in_tests.note(sql);
+        if let Some(pause) = pause {
             pause.before_a_statement().await;
         }
     }

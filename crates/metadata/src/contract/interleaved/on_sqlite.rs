@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::operations::{self, Operation};
 use super::scenario::{self, Facts};
-use super::tables::{self, NOT_COMPARED, TEMPLATE, TextRow};
+use super::tables::{self, NOT_COMPARED, TEMPLATE, Tables, TextRow};
 use super::verdict::{Outcome, explain};
 use crate::Metadata;
 use crate::clock::tests::{FakeClock, NOON};
@@ -19,7 +19,8 @@ const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND na
 struct Bench {
     metadata: Metadata,
     facts: Arc<Facts>,
-    restore: Vec<&'static str>,
+    /// What the scenario is.
+    filled: Tables,
     select: Vec<(String, &'static str)>,
 }
 
@@ -45,23 +46,29 @@ impl Bench {
         let select = names
             .iter()
             .map(|name| (name.clone(), &*format!("SELECT * FROM {name}").leak()));
-        Self {
+        let mut bench = Self {
             facts,
-            restore: fixed(tables::restore(&names)),
+            filled: Tables::new(),
             select: select.collect(),
             metadata,
-        }
+        };
+        bench.filled = bench.read().await;
+        bench
     }
 
-    async fn restore(&self) {
-        run(&self.metadata, self.restore.clone()).await;
-    }
-
-    async fn dump(&self) -> Vec<String> {
+    async fn read(&self) -> Tables {
         let statements = self.select.iter().map(|(_, sql)| *sql).collect();
         let found = rows(&self.metadata, statements).await;
         let names = self.select.iter().map(|(table, _)| table.clone());
-        tables::canonical(&names.zip(found).collect())
+        names.zip(found).collect()
+    }
+
+    /// Returns what there is now, and brings the scenario back.
+    async fn take(&self) -> Vec<String> {
+        let found = self.read().await;
+        let restore = tables::restore(&self.filled, &found);
+        run(&self.metadata, fixed(restore)).await;
+        tables::canonical(&found)
     }
 
     async fn one(&self, operation: &Operation) -> String {
@@ -70,16 +77,14 @@ impl Bench {
 
     /// Runs one after the other; the answers are those of the first and the second.
     async fn in_order(&self, first: &Operation, second: &Operation) -> Outcome {
-        self.restore().await;
         let a = self.one(first).await;
         let b = self.one(second).await;
-        let rows = self.dump().await;
+        let rows = self.take().await;
         Outcome { a, b, rows }
     }
 
     /// Runs both in one group, the first before the second.
     async fn in_one_group(&self, first: &Operation, second: &Operation) -> Outcome {
-        self.restore().await;
         let ((entered, inside), (release, leave)) = (channel(), channel());
         let gate = Mutex::new(Gate { entered, leave });
         let busy = tokio::spawn({
@@ -121,7 +126,7 @@ impl Bench {
             .expect("two were started")
             .await
             .expect("ends");
-        let rows = self.dump().await;
+        let rows = self.take().await;
         Outcome { a, b, rows }
     }
 }
@@ -174,7 +179,8 @@ fn text_row(row: &Row) -> TextRow {
 async fn two_writes_in_one_group_are_as_one_after_the_other() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let clock = FakeClock::at(NOON);
-    let metadata = Metadata::open(&directory.path().join(crate::FILE_NAME), clock.clone());
+    let metadata =
+        Metadata::open_in_a_hurry(&directory.path().join(crate::FILE_NAME), clock.clone());
     let bench = Bench::set_up(metadata.expect("a new database opens"), clock).await;
     let all = operations::all();
     let mut serial = BTreeMap::new();

@@ -20,13 +20,19 @@ pub(super) fn keep(tables: &[String]) -> Vec<String> {
     tables.iter().map(copy).collect()
 }
 
-/// Returns the statements that bring back what was kept.
-pub(super) fn restore(tables: &[String]) -> Vec<String> {
-    let deleted = tables.iter().map(|table| format!("DELETE FROM {table}"));
-    let copied = tables
-        .iter()
-        .map(|table| format!("INSERT INTO {table} SELECT * FROM {TEMPLATE}{table}"));
-    deleted.chain(copied).collect()
+/// Returns the statements that bring back the tables in which `now` differs from `then`.
+pub(super) fn restore(then: &Tables, now: &Tables) -> Vec<String> {
+    let mut statements = Vec::new();
+    for (table, rows) in now {
+        // The order of rows without a key may differ, which costs a copy and no more.
+        if then.get(table) != Some(rows) {
+            statements.push(format!("DELETE FROM {table}"));
+            statements.push(format!(
+                "INSERT INTO {table} SELECT * FROM {TEMPLATE}{table}"
+            ));
+        }
+    }
+    statements
 }
 
 /// Returns one line for each row, sorted. Numbers given in the order of arrival are left out, but for the order of a tag's moves.
