@@ -3,7 +3,7 @@
 
 mod blobs;
 mod clauses;
-mod engines;
+pub(crate) mod engines;
 mod interleaved;
 mod job_lines;
 mod jobs;

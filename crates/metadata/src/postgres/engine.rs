@@ -18,8 +18,6 @@ use crate::clock::WallClock;
 use crate::error::{Error, Result};
 use crate::tx::{BodyFuture, Tx};
 
-/// The most runs of one transaction; the time it may take is the other bound.
-const ATTEMPTS: u32 = 24;
 /// The longest pause before the second run; it doubles for each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// No pause is longer.
@@ -132,7 +130,7 @@ impl Engine {
                         }
                     }
                 };
-                if !failure.again || attempt == ATTEMPTS {
+                if attempt >= failure.runs {
                     break Err(failure.error);
                 }
                 let pause = pause_after(attempt);

@@ -11,57 +11,51 @@ use crate::error::Error;
 pub(crate) struct Failure {
     /// What the caller is told.
     pub(crate) error: Error,
-    /// Whether the same transaction may succeed when it is run again from its beginning: nothing of it is left.
-    pub(crate) again: bool,
+    /// How many runs from the beginning are worth it before the caller is told, this one included. Nothing of it is left.
+    pub(crate) runs: u32,
 }
 
-/// Another transaction came in between. A key that is there already is among it: the database tells so instead when
-/// it compares keys before it compares transactions, and who runs again reads the row.
-const AGAIN: [SqlState; 3] = [
-    SqlState::T_R_SERIALIZATION_FAILURE,
-    SqlState::T_R_DEADLOCK_DETECTED,
-    SqlState::UNIQUE_VIOLATION,
-];
+/// Another transaction came in between. Beside one that takes long, the server refuses more than it would have to, so
+/// that patience helps; the time a transaction may take is the other bound.
+const MET: u32 = 100;
+
+/// A key is there already: the server tells so instead of the above when it compares keys first, and who runs again
+/// reads the row.
+const THERE: u32 = 4;
 
 impl Failure {
     /// Returns a failure that is told to the caller as it is.
     pub(crate) fn last(error: Error) -> Self {
-        Self {
-            error,
-            again: false,
-        }
+        Self { error, runs: 1 }
     }
 }
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        let code = error.code().cloned();
-        let again = code.as_ref().is_some_and(|code| AGAIN.contains(code));
-        Self {
-            error: translate(error, code.as_ref()),
-            again,
+        let Some(told) = error.as_db_error() else {
+            return Self::last(Error::Unavailable {
+                source: Arc::new(error),
+            });
+        };
+        let code = told.code();
+        // Without its detail, which quotes values.
+        let text = format!("{} ({})", told.message(), code.code());
+        if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+        {
+            let error = Error::unavailable(text);
+            return Self { error, runs: MET };
         }
-    }
-}
-
-/// Says what an engine error means to a caller.
-fn translate(error: tokio_postgres::Error, code: Option<&SqlState>) -> Error {
-    match code {
-        Some(code) if *code == SqlState::DISK_FULL => Error::StorageFull,
-        Some(code) if *code == SqlState::UNIQUE_VIOLATION => Error::Conflict {
-            what: error
-                .as_db_error()
-                .and_then(|told| told.constraint())
-                .map_or_else(
-                    || "a row of that key".to_owned(),
-                    |constraint| format!("a row of {constraint}"),
-                ),
-        },
-        Some(code) if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
-            Error::corrupt(error.to_string())
+        if *code == SqlState::UNIQUE_VIOLATION {
+            let what = format!("a row of {}", told.constraint().unwrap_or("that key"));
+            let error = Error::Conflict { what };
+            return Self { error, runs: THERE };
         }
-        Some(_) | None => Error::Unavailable {
-            source: Arc::new(error),
-        },
+        Self::last(if *code == SqlState::DISK_FULL {
+            Error::StorageFull
+        } else if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
+            Error::corrupt(text)
+        } else {
+            Error::unavailable(text)
+        })
     }
 }
