@@ -14,7 +14,7 @@ use super::Failure;
 use crate::app::Opened;
 use crate::clock::{Clock, System};
 use crate::config::{Config, Level};
-use crate::jobs::{Payload, Progress, run_now};
+use crate::jobs::{Payload, Progress, Settings, run_now};
 use crate::telemetry::{self, Metrics};
 
 /// Threads that do the work, and threads for files and the database.
@@ -69,7 +69,8 @@ pub(in crate::cli) fn run_job(
             with(config, Expects::Data, async move |opened: &Opened| {
                 // Who does not listen any more is no reason to stop half way.
                 let tell = Box::new(move |line: &str| drop(sender.send(line.to_owned())));
-                let done = run_now(&opened.content, payload, tell).await;
+                let settings = Settings::of(config);
+                let done = run_now(&opened.content, &settings, payload, tell).await;
                 done.map_err(|error| Failure::new(error.to_string()))
             })
         });
@@ -124,7 +125,7 @@ fn open(config: &Config) -> Result<Opened, Failure> {
 }
 
 /// Returns the failure of a command that was told to stop.
-async fn told_to_stop() -> Failure {
+pub(in crate::cli) async fn told_to_stop() -> Failure {
     let (interrupt, terminate) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),

@@ -47,8 +47,13 @@ impl Content {
 
     /// Forgets an upload; returns whether it was there.
     pub(super) async fn delete_upload_row(&self, id: &UploadId) -> Result<bool, Error> {
-        self.reserve
+        let gone = self
+            .reserve
             .with(|| async { Ok(self.metadata.delete_upload(id).await?) })
-            .await
+            .await?;
+        if gone {
+            self.metrics.uploads_open(-1);
+        }
+        Ok(gone)
     }
 }

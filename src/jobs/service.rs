@@ -11,7 +11,7 @@ use super::live::Live;
 use super::payload::{Payload, PayloadError, WarmImages};
 use super::view::{JobKind, JobState, JobView};
 use crate::clock::Clock;
-use crate::config::Warm;
+use crate::config::{Config, Gc, Warm};
 use crate::content::{self, Content};
 use crate::mirror::Mirror;
 
@@ -26,7 +26,7 @@ pub(super) struct Inner {
     pub(super) mirror: Arc<Mirror>,
     pub(super) content: Arc<Content>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) warm: Vec<Warm>,
+    pub(super) settings: Settings,
     /// What this process claims jobs as.
     pub(super) name: String,
     pub(super) live: Live,
@@ -34,24 +34,46 @@ pub(super) struct Inner {
     pub(super) woken: Notify,
 }
 
+/// What the configuration says of jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The schedules of what is fetched before anybody asks.
+    pub warm: Vec<Warm>,
+    /// How content is collected.
+    pub gc: Gc,
+    /// The schedule by which the database is copied, if it has one.
+    pub backup: Option<String>,
+}
+
+impl Settings {
+    /// Returns what `config` says of jobs.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            warm: config.warm.clone(),
+            gc: config.gc.clone(),
+            backup: config.backup.schedule.clone(),
+        }
+    }
+}
+
 /// Jobs that may be queued before no further image is taken on to be warmed.
 const QUEUED_MAX: u64 = 1000;
 
 impl Jobs {
-    /// Returns the room over its parts; `warm` are the schedules it follows. Nothing runs yet.
+    /// Returns the room over its parts. Nothing runs yet.
     pub fn new(
         metadata: Metadata,
         mirror: Arc<Mirror>,
         content: Arc<Content>,
         clock: Arc<dyn Clock>,
-        warm: Vec<Warm>,
+        settings: Settings,
     ) -> Self {
         let inner = Inner {
             metadata,
             mirror,
             content,
             clock,
-            warm,
+            settings,
             name: Uuid::new_v4().to_string(),
             live: Live::default(),
             woken: Notify::new(),

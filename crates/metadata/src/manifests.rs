@@ -3,12 +3,13 @@
 
 use oci::{Digest, Reference, RepositoryName};
 
+use crate::candidates::{self, Candidate};
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::pulls;
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tag_moves::{self, Moving};
-use crate::tags::TagRow;
+use crate::tags::{self, TagRow};
 use crate::tx::Tx;
 use crate::value::Row;
 
@@ -160,15 +161,40 @@ async fn delete_manifest(
     digest: &Digest,
     by: &str,
 ) -> Result<bool> {
-    let Some((id, _)) = repositories::find(tx, repository).await? else {
+    let Some((id, kind)) = repositories::find(tx, repository).await? else {
         return Ok(false);
     };
-    let gone = delete_rows(tx, id, digest, Some(by)).await?;
-    if gone {
-        tx.execute(pulls::FORGET_DIGEST, &[id.value(), digest.into()])
-            .await?;
-    }
+    let since = tx.now();
+    let gone = match kind {
+        RepositoryKind::Local => delete_local(tx, id, digest, by, since).await?.is_some(),
+        RepositoryKind::Mirror { .. } => {
+            let gone = delete_rows(tx, id, digest, Some(by)).await?;
+            let key = [id.value(), digest.into()];
+            tx.execute(pulls::FORGET_DIGEST, &key).await?;
+            candidates::note_orphan(tx, digest).await?;
+            gone
+        }
+    };
     Ok(gone)
+}
+
+/// Deletes a manifest of a local repository, and notes as of `since` what it kept; returns that, or `None` when there
+/// was no such manifest.
+pub(crate) async fn delete_local(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+    by: &str,
+    since: i64,
+) -> Result<Option<Vec<Candidate>>> {
+    let key = [repository.value(), digest.into()];
+    if tx.query_one(tags::HAS_MANIFEST, &key).await?.is_none() {
+        return Ok(None);
+    }
+    let noted = candidates::note_kept_by(tx, repository, digest, since).await?;
+    delete_rows(tx, repository, digest, Some(by)).await?;
+    tx.execute(pulls::FORGET_DIGEST, &key).await?;
+    Ok(Some(noted))
 }
 
 /// Deletes the manifest's row, its references and its tags, and returns whether it was there. `by` is who deletes it;

@@ -2,10 +2,11 @@
 
 use oci::{Digest, RepositoryName, Tag};
 
+use crate::candidates::{self, CandidateKind};
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::pulls;
-use crate::repositories::{self, Origin, RepositoryId};
+use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tag_moves::{self, Moving};
 use crate::tx::Tx;
 use crate::value::Value;
@@ -57,7 +58,7 @@ const DELETE: &str = "DELETE FROM tags WHERE repository_id = $1 AND name = $2";
 
 const CURRENT: &str = "SELECT digest, origin FROM tags WHERE repository_id = $1 AND name = $2";
 
-const HAS_MANIFEST: &str =
+pub(crate) const HAS_MANIFEST: &str =
     "SELECT 1 AS found FROM manifests WHERE repository_id = $1 AND digest = $2";
 
 pub(crate) const ANY_MANIFEST: &str = "SELECT r.id FROM repositories r WHERE r.name = $1 \
@@ -160,11 +161,7 @@ async fn set_tag(tx: &mut Tx, set: &SetTag) -> Result<bool> {
     let Some((repository, _)) = repositories::find(tx, &set.repository).await? else {
         return Ok(false);
     };
-    if tx
-        .query_one(HAS_MANIFEST, &[repository.value(), (&set.digest).into()])
-        .await?
-        .is_none()
-    {
+    if !has_manifest(tx, repository, &set.digest).await? {
         return Ok(false);
     }
     let target = TagTarget {
@@ -184,7 +181,7 @@ async fn delete_tag(
     tag: &Tag,
     by: Option<&str>,
 ) -> Result<bool> {
-    let Some((id, _)) = repositories::find(tx, repository).await? else {
+    let Some((id, kind)) = repositories::find(tx, repository).await? else {
         return Ok(false);
     };
     let Some((digest, origin)) = current(tx, id, tag).await? else {
@@ -194,6 +191,9 @@ async fn delete_tag(
     tx.execute(pulls::FORGET_TAG, &name).await?;
     tx.execute(DELETE, &[id.value(), tag.as_str().into()])
         .await?;
+    if kind == RepositoryKind::Local {
+        candidates::note_now(tx, id, &digest, CandidateKind::Manifest).await?;
+    }
     if let Some(by) = by {
         let moving = Moving {
             by,
@@ -216,6 +216,16 @@ async fn current(
     let row = tx.query_one(CURRENT, &key).await?;
     row.map(|row| Ok((row.digest(0)?, Origin::from_row(&row, 1)?)))
         .transpose()
+}
+
+/// Returns whether the repository holds the manifest.
+pub(crate) async fn has_manifest(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
+    Ok(tx.query_one(HAS_MANIFEST, &key).await?.is_some())
 }
 
 /// Points a tag to a manifest that the caller has made sure of, and notes it when that is a move.
@@ -248,6 +258,11 @@ pub(crate) async fn point(
     };
     if from.as_ref() == Some(target.digest) {
         return Ok(());
+    }
+    if let Some(from) = &from
+        && repositories::is_local(tx, repository).await?
+    {
+        candidates::note_now(tx, repository, from, CandidateKind::Manifest).await?;
     }
     let moving = Moving {
         by: target.by,

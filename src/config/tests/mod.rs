@@ -1,5 +1,6 @@
 //! Whole configurations: from file and variables to typed values and messages.
 
+mod backup;
 mod bounds;
 mod files;
 mod gc;
@@ -9,5 +10,6 @@ mod logins;
 mod mirror_settings;
 mod patterns;
 mod reference;
+mod uploads;
 mod upstreams;
 mod variables;

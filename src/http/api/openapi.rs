@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{jobs, mirrors, tags};
+use super::{backup, gc, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -17,6 +17,12 @@ use crate::http::respond::{self, Response};
         mirrors::status,
         mirrors::warm,
         mirrors::purge,
+        gc::status,
+        gc::run,
+        gc::pause,
+        gc::resume,
+        links::export,
+        backup::start,
         jobs::list,
         jobs::show,
         jobs::lines,

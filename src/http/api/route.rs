@@ -19,6 +19,18 @@ pub(super) enum Route {
     Warm,
     /// Forget mirrored images.
     Purge,
+    /// How the collector stands.
+    Collector,
+    /// Collect what nothing names any more.
+    Collect,
+    /// Let the collector pause.
+    PauseCollector,
+    /// Let the collector go on.
+    ResumeCollector,
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database.
+    Backup,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -38,6 +50,12 @@ pub(super) enum Endpoint {
     Mirrors,
     Warm,
     Purge,
+    Collector,
+    Collect,
+    PauseCollector,
+    ResumeCollector,
+    ExportLinks,
+    Backup,
     Jobs,
     Job,
     TagHistory,
@@ -54,7 +72,13 @@ impl Endpoint {
             Self::OpenApi => Some(Self::Mirrors),
             Self::Mirrors => Some(Self::Warm),
             Self::Warm => Some(Self::Purge),
-            Self::Purge => Some(Self::Jobs),
+            Self::Purge => Some(Self::Collector),
+            Self::Collector => Some(Self::Collect),
+            Self::Collect => Some(Self::PauseCollector),
+            Self::PauseCollector => Some(Self::ResumeCollector),
+            Self::ResumeCollector => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -72,6 +96,12 @@ impl Endpoint {
             Self::Mirrors => "/mirrors",
             Self::Warm => "/mirrors/warm",
             Self::Purge => "/mirrors/purge",
+            Self::Collector => "/gc",
+            Self::Collect => "/gc/run",
+            Self::PauseCollector => "/gc/pause",
+            Self::ResumeCollector => "/gc/resume",
+            Self::ExportLinks => "/export-links",
+            Self::Backup => "/backup",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -85,11 +115,19 @@ impl Endpoint {
         match self {
             Self::OpenApi
             | Self::Mirrors
+            | Self::Collector
             | Self::Jobs
             | Self::Job
             | Self::JobLines
             | Self::TagHistory => "GET, HEAD",
-            Self::Warm | Self::Purge | Self::TagRestore => "POST",
+            Self::Warm
+            | Self::Purge
+            | Self::Collect
+            | Self::PauseCollector
+            | Self::ResumeCollector
+            | Self::ExportLinks
+            | Self::Backup
+            | Self::TagRestore => "POST",
         }
     }
 
@@ -113,6 +151,12 @@ impl Route {
             ["mirrors"] => (Endpoint::Mirrors, None),
             ["mirrors", "warm"] => (Endpoint::Warm, None),
             ["mirrors", "purge"] => (Endpoint::Purge, None),
+            ["gc"] => (Endpoint::Collector, None),
+            ["gc", "run"] => (Endpoint::Collect, None),
+            ["gc", "pause"] => (Endpoint::PauseCollector, None),
+            ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["export-links"] => (Endpoint::ExportLinks, None),
+            ["backup"] => (Endpoint::Backup, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -128,6 +172,12 @@ impl Route {
             (Endpoint::Mirrors, _) => Self::Mirrors,
             (Endpoint::Warm, _) => Self::Warm,
             (Endpoint::Purge, _) => Self::Purge,
+            (Endpoint::Collector, _) => Self::Collector,
+            (Endpoint::Collect, _) => Self::Collect,
+            (Endpoint::PauseCollector, _) => Self::PauseCollector,
+            (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::ExportLinks, _) => Self::ExportLinks,
+            (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),

@@ -3,6 +3,9 @@
 
 mod blobs;
 mod clauses;
+mod collecting;
+mod collecting_model;
+mod damage;
 pub(crate) mod engines;
 mod interleaved;
 mod job_lines;
@@ -15,7 +18,8 @@ mod pushes;
 mod reclaim;
 mod referrers;
 mod repositories;
-mod support;
+pub(crate) mod support;
 mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;

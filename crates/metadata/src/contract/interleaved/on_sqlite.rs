@@ -179,8 +179,7 @@ fn text_row(row: &Row) -> TextRow {
 async fn two_writes_in_one_group_are_as_one_after_the_other() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let clock = FakeClock::at(NOON);
-    let metadata =
-        Metadata::open_in_a_hurry(&directory.path().join(crate::FILE_NAME), clock.clone());
+    let metadata = open(&directory.path().join(crate::FILE_NAME), clock.clone());
     let bench = Bench::set_up(metadata.expect("a new database opens"), clock).await;
     let all = operations::all();
     let mut serial = BTreeMap::new();
