@@ -31,6 +31,10 @@ const VACUUM_EVERY: usize = 50;
 const TABLES: &str = "SELECT table_name FROM information_schema.tables \
     WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY table_name";
 
+/// Keys that the database gives start from a number that no row of the scenario has.
+const KEYS: &str = "SELECT format('SELECT setval(pg_get_serial_sequence(%L, %L), 1000);', table_name, column_name) \
+    FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'";
+
 /// A schema with the scenario in it, and two nodes that use it.
 struct Bench {
     /// The node whose transactions stop.
@@ -44,6 +48,8 @@ struct Bench {
     filled: Tables,
     select: String,
     tables: Vec<String>,
+    /// Sets the keys of rows back.
+    sequences: String,
     /// Tells whether the second node waits for a lock that another session holds.
     waits: String,
     runs: usize,
@@ -76,6 +82,8 @@ impl Bench {
             .iter()
             .map(|name| format!("SELECT * FROM {name}"))
             .collect();
+        let found = client.query(KEYS, &[]).await.expect("lists");
+        let sequences = found.iter().map(|row| row.get::<_, String>(0)).collect();
         let mut bench = Self {
             first,
             stops,
@@ -83,6 +91,7 @@ impl Bench {
             facts,
             client,
             filled: Tables::new(),
+            sequences,
             select: select.join(";"),
             tables: names,
             waits: format!(
@@ -99,7 +108,10 @@ impl Bench {
     /// Returns what there is now, and brings the scenario back.
     async fn take(&mut self) -> Vec<String> {
         let found = self.read().await;
-        let restore = tables::restore(&self.filled, &found).join(";");
+        let mut restore = tables::restore(&self.filled, &found).join(";");
+        // Keys stay small, as they are in a database that is small.
+        restore.push(';');
+        restore.push_str(&self.sequences);
         let restore = self.client.batch_execute(&restore).await;
         restore.expect("restores");
         self.runs += 1;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use oci::ReferenceKind;
+use oci::{Algorithm, ReferenceKind};
 
 use crate::clock::tests::SECOND;
 use crate::contract::support::{
     World, commit, digest, mirror, mirrored, name, push, references, tag, upload_id,
 };
 use crate::{
-    Claim, CommitBlob, Evict, EvictUnit, Evicted, NewJob, NewUpload, Origin, PushManifest,
-    RepositoryId, UploadPurpose,
+    Candidate, CheckedBlob, Claim, CommitBlob, Due, Evict, EvictUnit, Evicted, Half, Link,
+    LinkName, NewJob, NewUpload, Origin, PushManifest, RepositoryId, UploadPurpose,
 };
 
 /// The mirrored repository.
@@ -24,16 +24,28 @@ pub(super) struct Facts {
     pub(super) going: i64,
     /// The right to run the job `running`.
     pub(super) running: Claim,
+    /// Everything that may have lost its last holder, the oldest first.
+    pub(super) candidates: Vec<Candidate>,
+    /// The row of the blob `loose`.
+    pub(super) loose: CheckedBlob,
+    /// The row of the blob `bad`, which is quarantined.
+    pub(super) bad: CheckedBlob,
 }
 
 /// Fills an empty database. Without a lease everywhere: leases must not hide what the statements themselves prevent.
 ///
-/// Local `a`: the blob `loose` that nothing names; the image `m` over `base`, tagged `v1`; the manifest `n` without a
-/// tag. The mirror: the image `i` over `shared`, tagged `v1`. The upload 1; a job that waits and one that runs.
+/// Local `a`: the blob `loose` that nothing names, `keyed` in a place of its own and `bad` with damage; the image `m` over
+/// `base`, tagged `v1`; the manifest `n` without a tag. The mirror: the image `i` over `shared`, tagged `v1`; `going` is
+/// being deleted. The upload 1; a job that waits and one that runs; a link file of `a`.
 pub(super) async fn fill(world: &World) -> Arc<Facts> {
-    for content in ["loose", "base"] {
+    for content in ["loose", "base", "bad"] {
         world.commit(unleased(commit("a", content))).await;
     }
+    let keyed = CommitBlob {
+        key: Some("k".into()),
+        ..unleased(commit("a", "keyed"))
+    };
+    world.commit(keyed).await;
     world
         .push(PushManifest {
             references: references(ReferenceKind::Layer, &["base"]),
@@ -43,23 +55,55 @@ pub(super) async fn fill(world: &World) -> Arc<Facts> {
         .await;
     world.push(image("a", "n")).await;
     let mirror = fill_mirror(world).await;
-    let upload = NewUpload {
-        id: upload_id(1),
-        repository: name("a"),
-        purpose: UploadPurpose::Push,
-        algorithm: oci::Algorithm::Sha256,
-        hash_state: None,
-        store_state: vec![1],
-        by: "alice".into(),
-    };
-    world.metadata.create_upload(upload).await.expect("creates");
-    let (mirror, going) = mirror;
+    let metadata = &world.metadata;
+    let begun = metadata.create_upload(upload(1, "alice")).await;
+    begun.expect("creates");
     let running = fill_jobs(world).await;
+    let link = Link {
+        name: LinkName::Tag(tag("v1")),
+        target: digest("m"),
+    };
+    let a = name("a");
+    let linked = metadata.remember_links(&a, &a, vec![link]);
+    linked.await.expect("remembers");
+    let loose = live(world, "loose").await;
+    let bad = live(world, "bad").await;
+    let quarantined = metadata.quarantine(bad.id, bad.revision, "size").await;
+    assert!(quarantined.expect("quarantines"));
+    let due = Due {
+        grace_micros: 0,
+        half: Half::Waiting,
+    };
+    let candidates = metadata.due_candidates(due, None).await.expect("reads");
+    let (mirror, going) = mirror;
     Arc::new(Facts {
         mirror,
         going,
         running,
+        candidates,
+        loose,
+        bad,
     })
+}
+
+async fn live(world: &World, content: &str) -> CheckedBlob {
+    let found = world.metadata.live_blob(&digest(content)).await;
+    found.expect("reads").expect("it is there")
+}
+
+/// Returns an upload of that client, who may have one at a time.
+pub(super) fn upload(number: u64, client: &str) -> NewUpload {
+    NewUpload {
+        id: upload_id(number),
+        repository: name("a"),
+        purpose: UploadPurpose::Push,
+        algorithm: Algorithm::Sha256,
+        hash_state: None,
+        store_state: vec![1],
+        by: "alice".into(),
+        client: client.into(),
+        most: Some(1),
+    }
 }
 
 async fn fill_mirror(world: &World) -> (RepositoryId, i64) {

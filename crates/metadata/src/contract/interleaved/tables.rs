@@ -39,6 +39,7 @@ pub(super) fn restore(then: &Tables, now: &Tables) -> Vec<String> {
 pub(super) fn canonical(tables: &Tables) -> Vec<String> {
     let repositories = names(tables, "repositories", "name");
     let jobs = names(tables, "jobs", "unique_key");
+    let links = names(tables, "link_repositories", "name");
     let mut lines = Vec::new();
     for (table, rows) in tables {
         let mut rows: Vec<&TextRow> = rows.iter().collect();
@@ -59,6 +60,7 @@ pub(super) fn canonical(tables: &Tables) -> Vec<String> {
                     "id" if table != "uploads" => continue,
                     "repository_id" => named(&repositories, value),
                     "job_id" => named(&jobs, value),
+                    "link_repository_id" => named(&links, value),
                     _ => value.unwrap_or("NULL").to_owned(),
                 };
                 line.push_str(&format!(" {column}={shown}"));

@@ -10,7 +10,9 @@ use crate::contract::interleaved::scenario::{Facts, MIRROR, image, unleased};
 use crate::contract::support::{
     commit, digest, mirror, mirrored, name, references, tag, upload_id,
 };
-use crate::{CommitBlob, Evict, EvictUnit, Mount, Origin, Pull, PushManifest};
+use crate::{
+    CommitBlob, Evict, EvictUnit, ExtendLease, LeaseOf, Mount, Origin, Pull, PushManifest,
+};
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = blobs();
@@ -89,15 +91,36 @@ fn blobs() -> Vec<Operation> {
             extend_lease,
             "on what nothing names",
             _facts,
-            [&digest("loose"), HOUR]
+            [lease("a", "loose", LeaseOf::Blob)]
+        ),
+        operation!(
+            extend_lease,
+            "on a manifest without a tag",
+            _facts,
+            [lease("a", "n", LeaseOf::Manifest)]
+        ),
+        operation!(
+            commit_blob,
+            "of what is quarantined",
+            _facts,
+            [unleased(commit("a", "bad"))]
         ),
         operation!(
             extend_lease,
             "on what is mirrored",
             _facts,
-            [&digest("shared"), HOUR]
+            [lease(MIRROR, "shared", LeaseOf::Blob)]
         ),
     ]
+}
+
+fn lease(repository: &str, content: &str, of: LeaseOf) -> ExtendLease {
+    ExtendLease {
+        repository: name(repository),
+        digest: digest(content),
+        of,
+        lease_micros: HOUR,
+    }
 }
 
 fn mount(from: &str, content: &str) -> Mount {

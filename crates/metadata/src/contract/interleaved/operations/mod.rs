@@ -3,6 +3,7 @@
 mod content;
 mod jobs;
 mod tags;
+mod upkeep;
 mod uploads;
 
 use std::collections::BTreeSet;
@@ -58,6 +59,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(tags::operations());
     all.extend(uploads::operations());
     all.extend(jobs::operations());
+    all.extend(upkeep::operations());
     all
 }
 
@@ -117,8 +119,7 @@ fn writers(folder: &Path) -> BTreeSet<String> {
                 let end = after.find(['(', '<']).unwrap_or(after.len());
                 function = after[..end].to_owned();
             }
-            // The call may stand on a line of its own, or after its receiver.
-            if line.contains(".write(") {
+            if line.contains("self.write(") || line.contains("metadata.write(") {
                 found.insert(function.clone());
             }
         }

@@ -1,31 +1,36 @@
 //! Uploads.
 
-use oci::Algorithm;
-
 use super::{Operation, operation};
-use crate::contract::support::{name, upload_id};
-use crate::{Advance, NewUpload, UploadPurpose};
+use crate::Advance;
+use crate::clock::tests::NOON;
+use crate::contract::interleaved::scenario::upload;
+use crate::contract::support::upload_id;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation!(create_upload, "that is new", _facts, [upload(2)]),
-        operation!(create_upload, "of an id that is taken", _facts, [upload(1)]),
+        operation!(create_upload, "that is new", _facts, [upload(2, "bob")]),
+        operation!(
+            create_upload,
+            "of an id that is taken",
+            _facts,
+            [upload(1, "carol")]
+        ),
         operation!(advance_upload, "by one chunk", _facts, [advance(10)]),
         operation!(advance_upload, "by another chunk", _facts, [advance(20)]),
+        operation!(
+            create_upload,
+            "another one of the same client",
+            _facts,
+            [upload(3, "bob")]
+        ),
+        operation!(
+            delete_idle_upload,
+            "under way",
+            _facts,
+            [&upload_id(1), NOON]
+        ),
         operation!(delete_upload, "under way", _facts, [&upload_id(1)]),
     ]
-}
-
-fn upload(number: u64) -> NewUpload {
-    NewUpload {
-        id: upload_id(number),
-        repository: name("a"),
-        purpose: UploadPurpose::Push,
-        algorithm: Algorithm::Sha256,
-        hash_state: None,
-        store_state: vec![1],
-        by: "alice".into(),
-    }
 }
 
 fn advance(offset: u64) -> Advance {
