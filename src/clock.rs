@@ -70,6 +70,11 @@ impl Fake {
         self.wall.fetch_add(micros, Ordering::SeqCst);
         self.monotonic.fetch_add(micros, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock to another time, `micros` microseconds later or earlier; no time passes.
+    pub fn jump(&self, micros: i64) {
+        self.wall.fetch_add(micros, Ordering::SeqCst);
+    }
 }
 
 impl Clock for Fake {

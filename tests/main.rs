@@ -35,6 +35,7 @@ mod mirror_prefetch;
 mod mirror_ranges;
 mod mirror_rules;
 mod mirror_warm;
+mod model;
 mod mount;
 mod pull;
 mod push;

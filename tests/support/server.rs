@@ -223,6 +223,11 @@ impl TestServer {
         self.running().content().cache_size().await.bytes
     }
 
+    /// Returns the time that the server stores, in microseconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.running().content().metadata().now()
+    }
+
     fn running(&self) -> &Running {
         let running = self.running.as_ref();
         running.expect("it runs but for the moment of a restart")
