@@ -46,7 +46,7 @@ async fn a_push_repairs_a_manifest_that_rotted() {
         );
         for path in [&by_tag, &by_digest] {
             let reply = server.client().get(path).await;
-            reply.expect_status(500).expect_plain_error();
+            reply.expect_error(404, "MANIFEST_UNKNOWN");
         }
         let again = server.client().push_manifest("team/app", &top.digest, top);
         again.await.expect_status(201);

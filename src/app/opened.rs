@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::content::{self, Content, StateDirectory};
+use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -34,7 +34,13 @@ impl Opened {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let state = StateDirectory::open(&config.storage.statedirectory)?;
-        let metadata = Metadata::open(&state.database(), Arc::clone(clock) as Arc<_>)
+        if let Some(replaced) = metadata::finish_restore(&state.database())
+            .context("cannot finish a restore in the data directory")?
+        {
+            tracing::info!(replaced = %replaced.display(), "finished a restore: the database before it is kept");
+        }
+        let lease = clock::micros(config.gc.lease);
+        let metadata = Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
             .context("cannot open the metadata database in the data directory")?;
         let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
             let root = config.storage.rootdirectory.display();
@@ -54,6 +60,16 @@ impl Opened {
         })
     }
 
+    /// Tells whether there is anything to open: whether a process of this program ever had the data directory that `config` names.
+    pub fn is_there(config: &Config) -> bool {
+        metadata::is_there(&config.storage.statedirectory.join(metadata::FILE_NAME))
+    }
+
+    /// Tells whether an error of [`Opened::open`] says that another process has the data directory.
+    pub fn is_in_use(error: &anyhow::Error) -> bool {
+        matches!(error.downcast_ref(), Some(StateError::InUse { .. }))
+    }
+
     /// Writes what is still to be written and closes the database.
     pub async fn close(self) {
         self.metadata.close().await;
@@ -64,8 +80,9 @@ impl Opened {
 fn content_settings(config: &Config) -> content::Settings {
     let lifetime = |mirror: &crate::config::Mirror| Some((mirror.name.clone(), mirror.ttl?));
     content::Settings {
-        lease: config.gc.lease,
+        gc: config.gc.clone(),
         root: config.storage.rootdirectory.clone(),
+        origin: RootOrigin::of(&config.mirrors),
         cache: config.cache.clone(),
         lifetimes: config
             .mirrors
@@ -73,5 +90,11 @@ fn content_settings(config: &Config) -> content::Settings {
             .iter()
             .filter_map(lifetime)
             .collect(),
+        uploads: config.uploads.clone(),
+        backups: Backups {
+            database: config.storage.statedirectory.join(metadata::FILE_NAME),
+            directory: config.backup.directory.clone(),
+            keep: config.backup.keep,
+        },
     }
 }

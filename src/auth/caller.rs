@@ -51,6 +51,16 @@ impl Caller {
         }
     }
 
+    /// Returns who counts towards limits per client: the principal or, without credentials, the address of the peer.
+    pub fn client(&self) -> String {
+        match self.address {
+            Some(address) if self.principal == Principal::anonymous() => {
+                address.to_canonical().to_string()
+            }
+            Some(_) | None => self.principal.to_string(),
+        }
+    }
+
     /// Returns the caller of a request that came through the socket in the state directory.
     pub fn administrator() -> Self {
         Self {
@@ -78,6 +88,19 @@ mod tests {
     use oci::{Action, Resource};
 
     use super::{Caller, authorize};
+
+    #[test]
+    fn strangers_count_by_their_address_and_others_by_who_they_are() {
+        let mapped = Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
+        for address in [Ipv4Addr::new(192, 0, 2, 7).into(), mapped.into()] {
+            assert_eq!(Caller::anonymous(address).client(), "192.0.2.7");
+        }
+        let known = Caller {
+            address: Some(Ipv4Addr::LOCALHOST.into()),
+            ..Caller::administrator()
+        };
+        assert_eq!(known.client(), "socket:administrator");
+    }
 
     #[test]
     fn nobody_manages_the_server_but_its_administrator() {

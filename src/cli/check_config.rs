@@ -8,7 +8,7 @@ use oci::Glob;
 use super::configuration::ConfigurationArgumentsWithFile;
 use super::{Failure, Output};
 use crate::config::{
-    Cache, Config, Environment, Freshness, Loaded, Mirror, Warm, duration_text, load,
+    Cache, Config, Environment, Freshness, Gc, Loaded, Mirror, Warm, duration_text, load,
 };
 
 /// Arguments of `check-config`.
@@ -93,6 +93,7 @@ fn explain(loaded: &Loaded) -> String {
     for (index, warm) in config.warm.iter().enumerate() {
         row(if index == 0 { "warm" } else { "" }, &scheduled(warm));
     }
+    row("garbage", &collected(&config.gc));
     row("api", &management(config));
     if let Some(addr) = &config.debug.addr {
         let metrics = config.debug.metrics.as_ref();
@@ -187,6 +188,20 @@ fn scheduled(warm: &Warm) -> String {
     )
 }
 
+fn collected(gc: &Gc) -> String {
+    let untagged = if gc.deleteuntagged {
+        "untagged manifests too"
+    } else {
+        "untagged manifests stay"
+    };
+    let (grace, every) = (duration_text(gc.grace), duration_text(gc.interval));
+    if gc.enabled {
+        format!("collected {grace} after nothing names it, every {every}; {untagged}")
+    } else {
+        "collected when asked".to_owned()
+    }
+}
+
 fn management(config: &Config) -> String {
     let tcp = match (config.api.enabled, &config.api.addr) {
         (false, _) => return "the socket alone".to_owned(),
@@ -224,6 +239,7 @@ deletes   accepted
 mirrors   quay.io (default) from https://quay.io as u; tags fresh for 1m
           ghcr.io from https://a.example, https://b.example/ghcr.io; tags fresh for 1m
 cache     as large as the disk allows; 10% of the disk stays free
+garbage   collected 1d after nothing names it, every 1h; untagged manifests stay
 api       the socket, and 127.0.0.1:5000
 warning   REGISTRY_HTTP_SECRET: http.secret has no effect
 ok
@@ -250,6 +266,7 @@ ok
             ("REGISTRY_WARM_0_PLATFORMS", "[linux/amd64]"),
             ("REGISTRY_WARM_1_SCHEDULE", "*/5 * * * *"),
             ("REGISTRY_WARM_1_IMAGES", "[docker.io/library/alpine]"),
+            ("REGISTRY_GC_ENABLED", "false"),
             ("REGISTRY_API_ENABLED", "false"),
             ("REGISTRY_HTTP_DEBUG_ADDR", ":5001"),
             ("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true"),
@@ -263,6 +280,7 @@ believing any certificate; 1 pattern allowed; 2 patterns denied; tags fresh for 
 cache     at most 80% of the disk, evicted from 95% of that down to 85%; 5GB stays free; unused content kept for 30d; never docker.io/**
 warm      at 0 3 * * * (UTC): docker.io/library/nginx:1.* for linux/amd64
           at */5 * * * * (UTC): docker.io/library/alpine:latest for every platform
+garbage   collected when asked
 api       the socket alone
 debug     :5001, metrics at /metrics
 ok

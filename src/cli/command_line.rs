@@ -3,9 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, mirror, serve};
+use super::{
+    backup, check_config, client_config, export_links, garbage_collect, gc, import, mirror,
+    restore, serve, tag,
+};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -35,8 +38,22 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// Adopt what a Distribution registry stored, in place
+    Import(import::Arguments),
+    /// Write the link files of Distribution, so that it can serve the same root; beside a running server or without one
+    ExportLinks(export_links::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
+    /// See what the collector of the running server does, have it collect now, or pause it
+    Gc(gc::Arguments),
+    /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
+    GarbageCollect(garbage_collect::Arguments),
+    /// See where a tag of the running server pointed over time, and put it back
+    Tag(tag::Arguments),
+    /// Write a copy of the database to a file, beside a running server or without one
+    Backup(backup::Arguments),
+    /// Put a copy in the place of the database; the server has to be stopped
+    Restore(restore::Arguments),
 }
 
 impl CommandLine {
@@ -59,9 +76,7 @@ impl CommandLine {
 }
 
 fn is_configuration(argument: &OsStr) -> bool {
-    let is_command = ["serve", "check-config", "client-config", "mirror"]
-        .iter()
-        .any(|command| argument == *command);
+    let is_command = CommandLine::command().find_subcommand(argument).is_some();
     let path = Path::new(argument);
     let is_yaml = path
         .extension()
@@ -74,9 +89,7 @@ fn is_configuration(argument: &OsStr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use clap::CommandFactory;
-
-    use super::{Command, CommandLine};
+    use super::{Command, CommandFactory, CommandLine};
 
     fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
         let arguments = std::iter::once("seawall")
@@ -151,10 +164,23 @@ mod tests {
             &["serve"][..],
             &["check-config"],
             &["client-config"],
+            &["import"],
+            &["export-links"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],
             &["mirror", "purge"],
+            &["gc"],
+            &["gc", "status"],
+            &["gc", "run"],
+            &["gc", "pause"],
+            &["gc", "resume"],
+            &["garbage-collect"],
+            &["tag"],
+            &["tag", "history"],
+            &["tag", "restore"],
+            &["backup"],
+            &["restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

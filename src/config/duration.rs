@@ -18,7 +18,7 @@ const UNITS: &[(&str, u128)] = &[
 ///
 /// # Errors
 /// Returns the reason, naming the text, when it is no duration, negative, or longer than 292 years (Go's limit).
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration like 10s, 500ms, 1h30m or 7d");
     if text.starts_with('-') {
         return Err(format!("{text:?} is negative"));

@@ -12,7 +12,10 @@ use super::problems::{Error, Problems};
 use super::section::{Section, switch};
 use super::tree::{Node, Origin, Value};
 use super::variables::{CONFIGURATION_PATH, name_upstreams, overlay};
-use super::{Config, api, cache, catalog, gc, http, log, mirrors, storage, validation, warm, yaml};
+use super::{
+    Config, api, backup, cache, catalog, gc, http, log, mirrors, storage, uploads, validation,
+    warm, yaml,
+};
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default)]
@@ -81,16 +84,19 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
     }
     let built_in_mirrors = file.is_none() && !name_upstreams(environment);
     let mirrors = mirrors::read(&root, built_in_mirrors, &mut problems);
+    let storage = storage::read(&root, &storage_defaults, &mut problems);
     let mut config = Config {
+        backup: backup::read(&root, &storage.rootdirectory, &mut problems),
         log: log::read(&root, &mut problems),
         http: http::read(&root, built_in_http, &mut problems),
-        storage: storage::read(&root, &storage_defaults, &mut problems),
+        storage,
         cache: cache::read(&root, &mut problems),
         warm: warm::read(&root, &mirrors, &mut problems),
         mirrors,
         api: api::read(&root, &mut problems),
         debug: api::read_debug(&root, &mut problems),
         catalog: catalog::read(&root, &mut problems),
+        uploads: uploads::read(&root, &mut problems),
         validation: validation::read(&root, &mut problems),
         gc: gc::read(&root, &mut problems),
         warnings: Vec::new(),

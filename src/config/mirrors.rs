@@ -20,6 +20,8 @@ pub struct Mirrors {
     pub upstreams: Vec<Mirror>,
     /// Whether `proxy.remoteurl` stands alone: a read-only mirror with plain names, as Distribution's.
     pub proxy_only: bool,
+    /// The name of the mirror that `proxy.remoteurl` makes, if it is set.
+    pub proxy: Option<String>,
 }
 
 /// One upstream registry.
@@ -94,6 +96,7 @@ impl Mirrors {
         Self {
             upstreams: NAMES.iter().map(mirror).collect(),
             proxy_only: false,
+            proxy: None,
         }
     }
 }
@@ -159,6 +162,7 @@ pub(super) fn read(root: &Section<'_>, built_in: bool, problems: &mut Problems) 
         return Mirrors {
             upstreams,
             proxy_only: false,
+            proxy: None,
         };
     };
     let section = root.section("proxy");
@@ -180,10 +184,12 @@ pub(super) fn read(root: &Section<'_>, built_in: bool, problems: &mut Problems) 
             ),
         );
     }
+    let name = proxy.name.clone();
     upstreams.push(proxy);
     Mirrors {
         upstreams,
         proxy_only,
+        proxy: Some(name),
     }
 }
 

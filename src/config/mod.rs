@@ -3,6 +3,7 @@
 //! secret or a line of a file.
 
 mod api;
+mod backup;
 mod cache;
 mod catalog;
 mod catalogue;
@@ -22,6 +23,7 @@ mod patterns;
 mod platform;
 mod problems;
 mod proxy;
+mod schedule;
 mod schema;
 mod secret;
 mod section;
@@ -30,6 +32,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod uploads;
 mod url;
 mod validation;
 mod variables;
@@ -37,9 +40,10 @@ mod warm;
 mod yaml;
 
 pub use api::{Api, Debug};
+pub use backup::Backup;
 pub use cache::{Cache, Space};
 pub use catalog::Catalog;
-pub use duration::duration_text;
+pub use duration::{duration_text, parse_duration};
 pub use environment::Environment;
 pub use files::{DOCKER_CONFIG_MAX, PASSWORD_FILE_MAX, Unreadable, read_text};
 pub use gc::Gc;
@@ -53,6 +57,7 @@ pub use platform::{Platform, parse_platform};
 pub use problems::Error;
 pub use secret::Secret;
 pub use storage::Storage;
+pub use uploads::{UploadPurging, Uploads};
 pub use validation::Validation;
 pub use warm::{Warm, WarmImage, WarmReference};
 
@@ -77,10 +82,14 @@ pub struct Config {
     pub debug: Debug,
     /// How the list of repositories is served.
     pub catalog: Catalog,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
     /// What is checked of a pushed manifest.
     pub validation: Validation,
     /// What protects content from the collector.
     pub gc: Gc,
+    /// When and where the database is copied.
+    pub backup: Backup,
     /// What the operator should be told, one line each: place, key, what is odd.
     pub warnings: Vec<String>,
 }

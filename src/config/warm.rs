@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use croner::parser::{CronParser, Seconds, Year};
 use oci::{Digest, Glob, RepositoryName};
 
 use super::mirror_settings::platforms;
@@ -10,6 +9,7 @@ use super::mirrors::Mirrors;
 use super::patterns::{pattern_fields, tag_pattern};
 use super::platform::Platform;
 use super::problems::Problems;
+use super::schedule::schedule_of_cron;
 use super::section::{Field, Section};
 
 /// Images to fetch at certain times.
@@ -82,30 +82,6 @@ fn warm(entry: &Section<'_>, mirrors: &Mirrors, problems: &mut Problems) -> Opti
         images,
         platforms,
     })
-}
-
-/// Checks five fields of cron that some time of some year fits.
-fn schedule_of_cron(text: &str) -> Result<String, String> {
-    let wrong = |why: &str| {
-        format!("{text:?} is not a schedule of five fields (minute hour day month weekday): {why}")
-    };
-    let fields = text.split_whitespace().count();
-    if fields != 5 {
-        return Err(wrong(&format!("it has {fields}")));
-    }
-    let parser = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build();
-    let schedule = parser
-        .parse(text)
-        .map_err(|error| wrong(&error.to_string()))?;
-    // Any day will do: what never comes after this one comes never.
-    let start = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
-    match schedule.find_next_occurrence(&start, true) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(wrong("no time fits it")),
-    }
 }
 
 /// Reads an image: `<mirror>/<repository>`, and then nothing, `:<tag pattern>` or `@<digest>`.

@@ -1,5 +1,6 @@
-//! What the content room does by itself: writing when things were pulled, and keeping mirrored content within its bound. Both
-//! end with the server; whatever is interrupted is finished at the next start.
+//! What the content room does by itself: writing when things were pulled, keeping mirrored content within its bound, and
+//! collecting what nothing holds any more, ending uploads that nobody goes on with. All of it ends with the server; whatever is
+//! interrupted is finished at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,11 +41,34 @@ impl Background {
         let mut tasks = JoinSet::new();
         let (writer, until) = (Arc::clone(content), stopped.clone());
         tasks.spawn(async move { writer.keep_writing_pulls(until).await });
+        let (collector, mut collects_until) = (Arc::clone(content), stopped.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut collects_until) => {}
+                () = collector.keep_collecting() => {}
+            }
+        });
         let (keeper, mut until) = (Arc::clone(content), stopped);
         tasks.spawn(async move {
             tokio::select! {
                 () = is_stopped(&mut until) => {}
                 () = keeper.keep_bounded() => {}
+            }
+        });
+        let (tidy, mut until) = (Arc::clone(content), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut until) => {}
+                () = tidy.keep_ending_leftovers() => {}
+            }
+        });
+        let (purger, mut until) = (Arc::clone(content), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = is_stopped(&mut until) => {}
+                () = purger.keep_purging_uploads() => {
+                    // Nothing is ever purged.
+                }
             }
         });
         Self {
@@ -104,6 +128,7 @@ impl Content {
         let mut looks = 0;
         let mut last_ages = self.metadata.now();
         loop {
+            self.count_quarantined().await;
             let now = self.metadata.now();
             let ages = self
                 .ages_every()

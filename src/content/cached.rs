@@ -88,8 +88,7 @@ impl Content {
             }
         });
         self.rooms.settle(mirrored);
-        let uploads = self.metadata.open_uploads().await?.len();
-        self.metrics.store_size(all, uploads as u64);
+        self.metrics.store_size(all);
         self.tell_cache_size().await;
         if let Some(cached) = cached {
             self.mark_busy(cached, now);

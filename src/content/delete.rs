@@ -7,7 +7,7 @@ use super::error::Error;
 use super::store::Content;
 
 impl Content {
-    /// Deletes the tag, or the manifest with all its tags; returns whether it was there.
+    /// Deletes the tag, or the manifest with all its tags, in the name of `by`; returns whether it was there.
     ///
     /// # Errors
     /// Storage errors.
@@ -15,13 +15,16 @@ impl Content {
         &self,
         repository: &RepositoryName,
         reference: &Reference,
+        by: &str,
     ) -> Result<bool, Error> {
         self.reserve
             .with(|| async {
                 Ok(match reference {
-                    Reference::Tag(tag) => self.metadata.delete_tag(repository, tag).await?,
+                    Reference::Tag(tag) => self.metadata.delete_tag(repository, tag, by).await?,
                     Reference::Digest(digest) => {
-                        self.metadata.delete_manifest(repository, digest).await?
+                        self.metadata
+                            .delete_manifest(repository, digest, by)
+                            .await?
                     }
                 })
             })
@@ -44,8 +47,13 @@ impl Content {
 
     /// Forgets an upload; returns whether it was there.
     pub(super) async fn delete_upload_row(&self, id: &UploadId) -> Result<bool, Error> {
-        self.reserve
+        let gone = self
+            .reserve
             .with(|| async { Ok(self.metadata.delete_upload(id).await?) })
-            .await
+            .await?;
+        if gone {
+            self.metrics.uploads_open(-1);
+        }
+        Ok(gone)
     }
 }

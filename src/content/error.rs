@@ -27,6 +27,12 @@ pub enum Error {
     /// No such upload in this repository for this caller.
     #[error("upload is unknown")]
     UploadUnknown,
+    /// The client has as many uploads open as it may.
+    #[error("{most} uploads are open, which is the most")]
+    TooManyUploads {
+        /// `uploads.maxpersubject`.
+        most: u64,
+    },
     /// The upload stands at another offset than the request said.
     #[error("upload stands at byte {offset}")]
     OffsetConflict {

@@ -185,6 +185,7 @@ impl Content {
         }
         // Who asked for one of these a moment ago keeps it.
         self.write_pulls_or_warn().await;
+        let turn = self.turn_to_reclaim().await;
         let units = &batch.units;
         let outcomes = self
             .reserve
@@ -205,7 +206,7 @@ impl Content {
             }
         }
         report.manifests += manifests;
-        let reclaimed = self.finish_claims(claimed).await?;
+        let reclaimed = self.finish_claims(claimed, turn).await?;
         report.blobs += reclaimed.blobs;
         report.bytes += reclaimed.bytes;
         self.rooms.subtract(reclaimed.bytes);

@@ -13,10 +13,12 @@ use super::buffers::Buffers;
 use super::error::Error;
 use super::in_use::Hold;
 use super::ingest::{Checkpoint, Ingest};
+use super::leftovers::Leftover;
 use super::mirrored::BY;
 use super::open::ByteStream;
 use super::publish::Publication;
 use super::store::Content;
+use super::uploads::new_upload;
 
 /// A blob that is being fetched. Dropping it without [`Content::commit_fill`] needs
 /// [`Content::abandon_fill`].
@@ -95,14 +97,6 @@ pub enum Filled {
     },
 }
 
-/// A fill whose bytes have all arrived.
-struct Whole<'a> {
-    id: &'a UploadId,
-    repository: &'a RepositoryName,
-    digest: &'a Digest,
-    checkpoint: Checkpoint,
-}
-
 impl Fill {
     /// Takes all of `body`.
     ///
@@ -127,9 +121,8 @@ impl Content {
         on_written: Arc<dyn Fn(u64) + Send + Sync>,
     ) -> Result<(Fill, GrowingFile), Error> {
         let algorithm = digest.algorithm();
-        let id = self
-            .new_upload(repository, UploadPurpose::MirrorFill, algorithm, BY)
-            .await?;
+        let upload = new_upload(repository, UploadPurpose::MirrorFill, algorithm, BY);
+        let id = self.open_upload(upload).await?;
         let upload = id.clone();
         let opened = self
             .blocking(move |store| {
@@ -162,58 +155,53 @@ impl Content {
     /// # Errors
     /// [`Error::DigestMismatch`]: nothing is stored. Storage errors; [`Error::StorageFull`] when not even
     /// the bytes could be written.
-    pub async fn commit_fill(&self, mut fill: Fill, upstream: &str) -> Result<Filled, Error> {
-        let outcome = match fill.ingest.flush().await {
-            Ok(checkpoint) => {
-                // The store publishes only what nobody writes to any more.
-                drop(fill.ingest);
-                let whole = Whole {
-                    id: &fill.id,
-                    repository: &fill.repository,
-                    digest: &fill.digest,
-                    checkpoint,
-                };
-                self.verify_and_publish(whole, upstream).await
+    pub async fn commit_fill(&self, fill: Fill, upstream: &str) -> Result<Filled, Error> {
+        let Fill {
+            id,
+            repository,
+            digest,
+            mut ingest,
+            _hold: hold,
+        } = fill;
+        let flushed = ingest.flush().await;
+        // The store publishes only what nobody writes to any more.
+        drop(ingest);
+        let checkpoint = match flushed.and_then(|checkpoint| verified(&digest, checkpoint)) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                self.forget_fill(&id).await;
+                if matches!(error, Error::StorageFull) {
+                    self.ask_for_room();
+                }
+                return Err(error);
             }
-            Err(error) => Err(error),
         };
-        match &outcome {
-            Ok(Filled::Stored { .. }) => self.notice_growth().await,
-            Ok(Filled::NotKept { .. }) | Err(Error::StorageFull) => {
-                self.forget_fill(&fill.id).await;
-                self.ask_for_room();
-            }
-            Err(_) => self.forget_fill(&fill.id).await,
-        }
-        outcome
-    }
-
-    async fn verify_and_publish(&self, whole: Whole<'_>, upstream: &str) -> Result<Filled, Error> {
-        let checkpoint = whole.checkpoint;
-        let actual = checkpoint.hasher.clone().finish();
-        if actual != *whole.digest {
-            return Err(Error::DigestMismatch {
-                stated: *whole.digest,
-                actual,
-            });
-        }
         let size = checkpoint.offset;
         let published = self
             .publish(Publication {
-                repository: whole.repository,
+                repository: &repository,
                 kind: RepositoryKind::Mirror {
                     upstream: upstream.to_owned(),
                 },
-                id: whole.id,
+                id: &id,
                 checkpoint: &checkpoint,
-                digest: whole.digest,
+                digest: &digest,
                 by: BY,
             })
             .await;
-        match published {
-            Ok(()) => Ok(Filled::Stored { size }),
-            Err(Error::StorageFull) => Ok(Filled::NotKept { size }),
-            Err(error) => Err(error),
+        drop(hold);
+        let Err(error) = published else {
+            self.notice_growth().await;
+            return Ok(Filled::Stored { size });
+        };
+        // What was published goes as soon as no reader of the fill has the digest in hands.
+        self.leftovers.add(Leftover::row(id));
+        match error {
+            Error::StorageFull => {
+                self.ask_for_room();
+                Ok(Filled::NotKept { size })
+            }
+            error => Err(error),
         }
     }
 
@@ -226,9 +214,21 @@ impl Content {
 
     async fn forget_fill(&self, id: &UploadId) {
         // The bytes first: on a full disk they make the room that forgetting the row takes.
-        self.drop_bytes(id).await;
+        self.discard_bytes(id).await;
         if let Err(error) = self.delete_upload_row(id).await {
             tracing::warn!(upload = %id, %error, "could not forget a mirror fill; the next start will");
         }
     }
+}
+
+/// Returns the checkpoint if its bytes have the digest.
+fn verified(digest: &Digest, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
+    let actual = checkpoint.hasher.clone().finish();
+    if actual == *digest {
+        return Ok(checkpoint);
+    }
+    Err(Error::DigestMismatch {
+        stated: *digest,
+        actual,
+    })
 }

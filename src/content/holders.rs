@@ -70,6 +70,16 @@ impl Holders {
             }
         };
         let silent_since = waiting_since.max(Instant::now() - (SILENT - FIRST_BYTES));
+        self.begin(id, line, silent_since)
+    }
+
+    /// Has the upload's turn if nobody else has it or waits for it.
+    pub(super) fn try_turn(&self, id: &UploadId) -> Option<Turn> {
+        let line = self.turns.try_turn(id)?;
+        Some(self.begin(id, line, Instant::now()))
+    }
+
+    fn begin(&self, id: &UploadId, line: OwnedMutexGuard<()>, silent_since: Instant) -> Turn {
         let holder = Arc::new(Holder {
             stop: Notify::new(),
             last_bytes: Mutex::new(silent_since),

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use metadata::{ManifestRow, Origin, PushManifest, PushOutcome, ReferenceCheck, RepositoryKind};
 use oci::{Digest, Manifest, RepositoryName, Tag, UploadId};
 
+use super::damage::Look;
 use super::error::Error;
+use super::leftovers::{Leftover, Settled};
 use super::mirrored::BY;
-use super::publish::Placed;
-use super::room::ROOM_PATIENCE;
+use super::room::{Counted, ROOM_PATIENCE};
 use super::store::{Content, address};
 use super::uploads::fresh_id;
 
@@ -74,9 +75,46 @@ impl Content {
                 (kind, Origin::Mirrored, upstream, BY, ReferenceCheck::Skip)
             }
         };
+        // What is mirrored can be fetched again and takes no lease, or a full cache could not be emptied.
+        let lease_micros = match new.source {
+            ManifestSource::Push { .. } => self.lease_micros(),
+            ManifestSource::Upstream { .. } => 0,
+        };
+        let push = PushManifest {
+            repository: new.repository.clone(),
+            kind,
+            digest: new.digest,
+            media_type: new.media_type.to_owned(),
+            size,
+            key: None,
+            artifact_type: new.manifest.artifact_type.clone(),
+            config_media_type: new.manifest.config_media_type.clone(),
+            subject: new.manifest.subject.as_ref().map(|subject| subject.digest),
+            annotations: new.manifest.annotations.clone(),
+            references: references(new.manifest),
+            tags: new.tags,
+            by: by.to_owned(),
+            origin,
+            upstream,
+            lease_micros,
+            check,
+            checked_at: self.metadata.now(),
+        };
+        // A task of its own: who hangs up leaves nothing between its publication and its commit.
+        let (content, bytes) = (Arc::clone(self), new.bytes);
+        tokio::spawn(async move { content.store_manifest(push, bytes).await }).await?
+    }
+
+    /// Publishes the bytes of `push` and commits its rows. A failure leaves no bytes that no row points to.
+    async fn store_manifest(
+        self: &Arc<Self>,
+        mut push: PushManifest,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let (digest, size) = (push.digest, push.size);
         // From the choice of the key to the commit no reclaim may decide about this digest.
-        let _hold = self.in_use.hold(&new.digest).await;
-        let mirrored = matches!(kind, RepositoryKind::Mirror { .. });
+        let hold = self.in_use.hold(&digest).await;
+        let mirrored = matches!(push.kind, RepositoryKind::Mirror { .. });
         let room = if mirrored {
             let room = self.take_room(Some(size), ROOM_PATIENCE).await;
             // It is small: where only the disk is short of free room, what was pulled is still known by it.
@@ -87,40 +125,52 @@ impl Content {
         } else {
             None
         };
-        let placed = self.place_bytes(&new.digest, new.bytes.clone()).await?;
-        let counted = (mirrored && placed.new).then(|| self.rooms.count(&new.digest, size));
+        let placed = self.choose_place(&digest).await?;
+        let key = placed.key.as_deref();
+        push.key = placed.key.clone();
+        let (id, at) = (fresh_id(), address(&digest, key)?);
+        let _in_hands = self.in_hands.take(&id);
+        let sound = !placed.new && self.verified_bytes(&digest, size, key).await.is_ok();
+        let published = if sound {
+            Ok(())
+        } else {
+            self.publish_small(&id, &at, bytes.clone()).await
+        };
+        let counted = (mirrored && placed.new).then(|| self.rooms.count(&digest, size));
         drop(room);
-        let outcome = self
-            .metadata
-            .push_manifest(PushManifest {
-                repository: new.repository.clone(),
-                kind,
-                digest: new.digest,
-                media_type: new.media_type.to_owned(),
-                size,
-                key: placed.key,
-                artifact_type: new.manifest.artifact_type.clone(),
-                config_media_type: new.manifest.config_media_type.clone(),
-                subject: new.manifest.subject.as_ref().map(|subject| subject.digest),
-                annotations: new.manifest.annotations.clone(),
-                references: references(new.manifest),
-                tags: new.tags,
-                by: by.to_owned(),
-                origin,
-                upstream,
-                // What is mirrored can be fetched again and takes no lease, or a full cache could not be emptied.
-                lease_micros: if mirrored { 0 } else { self.lease_micros() },
-                check,
-                checked_at: self.metadata.now(),
-            })
-            .await?;
-        match outcome {
+        let committed = match published {
+            Ok(()) => self.commit_manifest(push, counted, bytes).await,
+            Err(error) => Err(error),
+        };
+        drop(hold);
+        if sound {
+            return committed;
+        }
+        // Under a key of its own it may be superfluous: somebody else may have committed the same bytes first.
+        let may_be_in_vain = committed.is_err() || placed.key.is_some();
+        if may_be_in_vain && self.settle_now(&at).await == Settled::InUse {
+            self.leftovers.add(Leftover::file(id));
+        } else {
+            self.drop_bytes(&id).await;
+        }
+        committed
+    }
+
+    async fn commit_manifest(
+        self: &Arc<Self>,
+        mut push: PushManifest,
+        counted: Option<Counted<'_>>,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let digest = push.digest;
+        push.checked_at = self.metadata.now();
+        match self.metadata.push_manifest(push).await? {
             PushOutcome::Stored => {
                 if let Some(counted) = counted {
                     counted.committed();
                     self.notice_growth().await;
                 }
-                self.manifests.insert(new.digest, new.bytes);
+                self.manifests.insert(digest, bytes);
                 Ok(())
             }
             PushOutcome::MissingReferences { first, total } => {
@@ -142,7 +192,7 @@ impl Content {
     /// Returns the exact bytes of the manifest of `row`, re-hashed whenever they come from disk.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the stored bytes are gone or are not those of the digest.
+    /// [`Error::Damaged`] when the stored bytes are gone or are not those of the digest; they are quarantined then.
     pub async fn manifest_bytes(&self, row: &ManifestRow) -> Result<Bytes, Error> {
         if let Some(bytes) = self.manifests.get(&row.digest) {
             return Ok(bytes);
@@ -152,6 +202,18 @@ impl Content {
             .await?;
         self.manifests.insert(row.digest, bytes.clone());
         Ok(bytes)
+    }
+
+    /// Returns the bytes of a manifest that was deleted while its bytes are still stored; `None` when they are not.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when they are not those of the digest, storage errors.
+    pub async fn bytes_of_deleted(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let Some(row) = self.metadata.find_blob_anywhere(digest).await? else {
+            return Ok(None);
+        };
+        let bytes = self.verified_bytes(digest, row.size, row.key.as_deref());
+        bytes.await.map(Some)
     }
 
     /// Reads small content from disk and checks that it has its digest.
@@ -165,7 +227,7 @@ impl Content {
         let opened = self.open_file(&digest, key).await?;
         let length = usize::try_from(size).map_err(|_| Error::Damaged { digest })?;
         if opened.size != size {
-            return Err(Error::Damaged { digest });
+            return Err(self.met_damage(&digest, Look::Size).await);
         }
         let buffers = Arc::clone(&self.buffers);
         let bytes = tokio::task::spawn_blocking(move || buffers.read(&opened.file, 0, length))
@@ -174,36 +236,28 @@ impl Content {
                 reason: error.to_string(),
             })?;
         if Digest::of(digest.algorithm(), &bytes) != digest {
-            tracing::error!(%digest, "stored manifest does not have its digest");
-            return Err(Error::Damaged { digest });
+            return Err(self.met_damage(&digest, Look::Bytes).await);
         }
         // A copy of its own size: what is kept must not keep a buffer that goes round.
         Ok(Bytes::copy_from_slice(&bytes))
     }
 
-    /// Writes small content under its digest's name, durably; returns where.
-    ///
-    /// It needs no upload row: one blocking step writes, publishes and removes its temporary file, and
-    /// a crash in between leaves a file that the next start drops, or an extra blob.
-    async fn place_bytes(&self, digest: &Digest, bytes: Bytes) -> Result<Placed, Error> {
-        let placed = self.choose_place(digest).await?;
-        let (size, key) = (bytes.len() as u64, placed.key.as_deref());
-        if !placed.new && self.verified_bytes(digest, size, key).await.is_ok() {
-            return Ok(placed);
-        }
-        let at = address(digest, key)?;
-        let id = fresh_id();
-        self.blocking(move |store| {
-            let published = write_and_publish(store, &id, &bytes, &at);
-            let removed = store.abort_upload(&id);
-            published.and(removed)
-        })
-        .await?;
-        Ok(placed)
+    /// Writes small content and publishes it, durably, in one step and without a row: what a crash leaves has no row, and is
+    /// found by the name `id` when the next start lists the uploads.
+    async fn publish_small(
+        &self,
+        id: &UploadId,
+        at: &BlobAddress,
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let (id, at) = (id.clone(), at.clone());
+        self.blocking(move |store| write_and_publish(store, &id, &bytes, &at))
+            .await
     }
 }
 
-fn write_and_publish(
+/// Makes `bytes` the blob at `at`, by way of the upload `id`.
+pub(super) fn write_and_publish(
     store: &dyn BlobStore,
     id: &UploadId,
     bytes: &[u8],
@@ -217,7 +271,8 @@ fn write_and_publish(
     store.publish(id, &state, bytes.len() as u64, at)
 }
 
-fn references(manifest: &Manifest) -> Vec<metadata::Ref> {
+/// Returns what a manifest names, as it is recorded.
+pub(super) fn references(manifest: &Manifest) -> Vec<metadata::Ref> {
     (0..)
         .zip(&manifest.references)
         .map(|(position, reference)| metadata::Ref {

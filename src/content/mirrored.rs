@@ -136,7 +136,7 @@ impl Content {
     /// Storage errors.
     pub async fn forget_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), Error> {
         self.reserve
-            .with(|| async { Ok(self.metadata.delete_tag(repository, tag).await?) })
+            .with(|| async { Ok(self.metadata.delete_tag(repository, tag, BY).await?) })
             .await?;
         Ok(())
     }

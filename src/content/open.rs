@@ -1,6 +1,6 @@
 //! Reading stored blobs: positioned reads of 256 KiB on the blocking pool, one chunk ahead of the
 //! client, so that neither a slow reader nor a cold disk holds a thread. A file whose size is not its
-//! row's is never served.
+//! row's is never served, and quarantined by the first who meets it.
 
 use std::fs::File;
 use std::io;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use metadata::Place;
 use oci::{Digest, RepositoryName};
 use tokio::task::JoinHandle;
 
 use super::buffers::Buffers;
+use super::damage::Look;
 use super::error::Error;
 use super::fill::GrowingFile;
 use super::in_use::Hold;
@@ -62,7 +62,7 @@ impl Content {
     /// Opens the blob of `row`.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the file is gone or has another size than the row.
+    /// [`Error::Damaged`] when the file is gone or has another size than the row; it is quarantined then.
     pub async fn open_blob(
         &self,
         digest: &Digest,
@@ -71,8 +71,7 @@ impl Content {
         let hold = self.in_use.hold(digest).await;
         let opened = self.open_file(digest, row.key.as_deref()).await?;
         if opened.size != row.size {
-            tracing::error!(%digest, stored = opened.size, expected = row.size, "blob file has the wrong size");
-            return Err(Error::Damaged { digest: *digest });
+            return Err(self.met_damage(digest, Look::Size).await);
         }
         Ok(StoredBlob {
             size: opened.size,
@@ -82,10 +81,11 @@ impl Content {
         })
     }
 
-    /// Returns the row and the opened file of a blob that `repository` may serve, if there is one.
+    /// Returns the opened blob that `repository` may serve, if there is one. A damaged one is none: who pushes it again
+    /// repairs it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when there is a row but no sound file.
+    /// Storage errors.
     pub async fn find_blob(
         &self,
         repository: &RepositoryName,
@@ -94,7 +94,11 @@ impl Content {
         let Some(row) = self.metadata.blob(repository, digest).await? else {
             return Ok(None);
         };
-        self.open_blob(digest, &row).await.map(Some)
+        match self.open_blob(digest, &row).await {
+            Ok(blob) => Ok(Some(blob)),
+            Err(Error::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn open_file(
@@ -105,24 +109,12 @@ impl Content {
         let at = address(digest, key)?;
         let store = Arc::clone(&self.store);
         let opened = tokio::task::spawn_blocking(move || store.open(&at)).await?;
-        if matches!(&opened, Err(error) if error.kind() == blobstore::ErrorKind::NotFound) {
-            // It may have been evicted since its row was read.
-            match self.metadata.find_place(digest).await? {
-                Place::Live(row) if row.key.as_deref() == key => {
-                    tracing::error!(%digest, "blob file is missing");
-                }
-                Place::Live(_) | Place::Free | Place::Deleting => {
-                    tracing::debug!(%digest, "blob was reclaimed before it was opened");
-                }
+        match opened {
+            Err(error) if error.kind() == blobstore::ErrorKind::NotFound => {
+                Err(self.met_damage(digest, Look::Size).await)
             }
+            opened => Ok(opened?),
         }
-        opened.map_err(|error| match error.kind() {
-            blobstore::ErrorKind::NotFound => Error::Damaged { digest: *digest },
-            blobstore::ErrorKind::StorageFull
-            | blobstore::ErrorKind::UploadTooShort { .. }
-            | blobstore::ErrorKind::UploadBusy
-            | blobstore::ErrorKind::Other => Error::from(error),
-        })
     }
 }
 

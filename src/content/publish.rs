@@ -1,12 +1,13 @@
 //! The commit order (law 2): a durable file, its final name, then one transaction. Nothing is
 //! acknowledged, and no row points anywhere, before the bytes are safe.
 
-use blobstore::UploadState;
+use blobstore::BlobAddress;
 use metadata::{CommitBlob, Committed, Origin, Place, RepositoryKind};
 use oci::{Digest, RepositoryName, UploadId};
 
 use super::error::Error;
 use super::ingest::Checkpoint;
+use super::leftovers::{Leftover, Settled};
 use super::store::{Content, address};
 use super::uploads::fresh_id;
 
@@ -35,9 +36,41 @@ pub(super) struct Placed {
 }
 
 impl Content {
-    /// The commit order of a blob: durable file, its name, then one transaction; the upload's own
-    /// name goes last, so that a crash in between leaves an upload that can be finished again.
+    /// The commit order of a blob: durable file, its name, then one transaction; the upload's own name goes last, so that
+    /// what a crash in between leaves is found by it. A failure leaves the upload, and no bytes that no row points to.
     pub(super) async fn publish(&self, publication: Publication<'_>) -> Result<(), Error> {
+        let _in_hands = self.in_hands.take(publication.id);
+        // From the choice of the key to the commit no reclaim may decide about this digest.
+        let hold = self.in_use.hold(publication.digest).await;
+        let placed = self.choose_place(publication.digest).await?;
+        let at = address(publication.digest, placed.key.as_deref())?;
+        let committed = self.place_and_commit(&publication, &placed, &at).await;
+        drop(hold);
+        let key = match committed {
+            Ok(key) => key,
+            Err(error) => {
+                self.settle_now(&at).await;
+                return Err(error);
+            }
+        };
+        self.metrics.uploads_open(-1);
+        // Somebody else committed the same bytes first, under another key.
+        if key != placed.key && self.settle_now(&at).await == Settled::InUse {
+            self.leftovers.add(Leftover::file(publication.id.clone()));
+        } else {
+            self.drop_bytes(publication.id).await;
+        }
+        Ok(())
+    }
+
+    /// Puts the upload's bytes under the blob's name and commits its row; returns the key that the row has. What is there
+    /// already is replaced: the new bytes are verified, and the old ones may have rotted.
+    async fn place_and_commit(
+        &self,
+        publication: &Publication<'_>,
+        placed: &Placed,
+        at: &BlobAddress,
+    ) -> Result<Option<String>, Error> {
         let Publication {
             repository,
             kind,
@@ -47,9 +80,9 @@ impl Content {
             by,
         } = publication;
         let size = checkpoint.offset;
-        // From the choice of the key to the commit no reclaim may decide about this digest.
-        let _hold = self.in_use.hold(digest).await;
-        let placed = self.place(id, &checkpoint.state, size, digest).await?;
+        let (upload, state, place) = ((*id).clone(), checkpoint.state.clone(), at.clone());
+        self.blocking(move |store| store.publish(&upload, &state, size, &place))
+            .await?;
         // What is mirrored can be fetched again and takes no lease, or a full cache could not be emptied.
         let (origin, lease_micros) = match kind {
             RepositoryKind::Local => (Origin::Pushed, self.lease_micros()),
@@ -60,27 +93,35 @@ impl Content {
         let committed = self
             .metadata
             .commit_blob(CommitBlob {
-                repository: repository.clone(),
-                kind,
-                digest: *digest,
+                repository: (*repository).clone(),
+                kind: kind.clone(),
+                digest: **digest,
                 size,
-                key: placed.key,
-                by: by.to_owned(),
+                key: placed.key.clone(),
+                by: (*by).to_owned(),
                 origin,
                 lease_micros,
-                upload: Some(id.clone()),
+                upload: Some((*id).clone()),
             })
             .await?;
         match committed {
-            Committed::Stored { .. } => {
+            Committed::Stored { key } => {
                 if let Some(counted) = counted {
                     counted.committed();
                 }
-                self.drop_bytes(id).await;
-                Ok(())
+                Ok(key)
             }
             Committed::KindConflict => Err(Error::KindConflict),
         }
+    }
+
+    /// Deletes bytes that were published in vain. In use also where storage fails: then they are found again by the name
+    /// of their upload.
+    pub(super) async fn settle_now(&self, at: &BlobAddress) -> Settled {
+        self.settle(at).await.unwrap_or_else(|error| {
+            tracing::warn!(digest = %at.digest, %error, "could not delete bytes that nothing committed");
+            Settled::InUse
+        })
     }
 
     /// Chooses where the bytes of `digest`, which the caller holds, are stored: in the place of its row, or in a free one. A
@@ -95,6 +136,8 @@ impl Content {
                 key: None,
                 new: true,
             },
+            // Over what is damaged: no reader has it open as whole.
+            Place::Quarantined { key } => Placed { key, new: true },
             Place::Deleting => Placed {
                 key: Some(fresh_id().to_string()),
                 new: true,
@@ -102,25 +145,8 @@ impl Content {
         })
     }
 
-    /// Puts the upload's bytes under the blob's name. What is there already is replaced: the new bytes are verified, and the
-    /// old ones may have rotted.
-    async fn place(
-        &self,
-        id: &UploadId,
-        state: &UploadState,
-        size: u64,
-        digest: &Digest,
-    ) -> Result<Placed, Error> {
-        let placed = self.choose_place(digest).await?;
-        let at = address(digest, placed.key.as_deref())?;
-        let (id, state) = (id.clone(), state.clone());
-        self.blocking(move |store| store.publish(&id, &state, size, &at))
-            .await?;
-        Ok(placed)
-    }
-
-    /// Removes an upload's file. A failure is only logged: the row is gone, and the next start drops
-    /// files without a row.
+    /// Removes the files of an upload whose blob is committed, or which was never published. A failure is only logged: the
+    /// next start ends what has no row.
     pub(super) async fn drop_bytes(&self, id: &UploadId) {
         let upload = id.clone();
         if let Err(error) = self

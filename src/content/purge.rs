@@ -65,7 +65,7 @@ impl Content {
             let repository = cached.repositories.get(&cached.names[*unit].repository);
             if let (Some(repository), Ok(tag)) = (repository, Tag::parse(tag)) {
                 self.reserve
-                    .with(|| async { Ok(self.metadata.delete_tag(&repository.name, &tag).await?) })
+                    .with(|| async { Ok(self.metadata.evict_tag(&repository.name, &tag).await?) })
                     .await?;
             }
         }

@@ -1,7 +1,10 @@
 //! Deleting the bytes of blobs whose rows are claimed, and forgetting the rows. A stop in between leaves claimed rows, which
 //! the next start finishes; until then their keys are not used again.
 
+use std::sync::Arc;
+
 use metadata::Claimed;
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::error::Error;
 use super::store::{Content, address};
@@ -14,24 +17,38 @@ pub(super) struct Reclaimed {
 }
 
 impl Content {
+    /// Waits until it may claim blobs and delete their files. The turn is to be taken before the claim, and given to
+    /// [`Content::finish_claims`].
+    pub(super) async fn turn_to_reclaim(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.reclaiming).read_owned().await
+    }
+
     /// Deletes the files of `claimed` and forgets the rows of those that are gone; returns how many. What could not be
-    /// deleted is left for the next start.
-    pub(super) async fn finish_claims(&self, claimed: Vec<Claimed>) -> Result<Reclaimed, Error> {
+    /// deleted is left for the next collection or start. The `turn` lasts as long as files are being deleted, also where
+    /// nobody waits for it any more.
+    pub(super) async fn finish_claims<T: Send + 'static>(
+        &self,
+        claimed: Vec<Claimed>,
+        turn: T,
+    ) -> Result<Reclaimed, Error> {
+        if claimed.is_empty() {
+            return Ok(Reclaimed::default());
+        }
         let mut at = Vec::with_capacity(claimed.len());
         for blob in claimed {
             self.manifests.invalidate(&blob.digest);
             at.push((address(&blob.digest, blob.key.as_deref())?, blob));
         }
-        let gone = self
+        let (gone, _turn) = self
             .blocking(move |store| {
                 let deleted = |(at, blob): (blobstore::BlobAddress, Claimed)| {
                     if let Err(error) = store.delete(&at) {
-                        tracing::warn!(digest = %blob.digest, %error, "could not delete a blob; the next start will");
+                        tracing::warn!(digest = %blob.digest, %error, "could not delete a blob; the next collection will");
                         return None;
                     }
                     Some(blob)
                 };
-                Ok(at.into_iter().filter_map(deleted).collect::<Vec<_>>())
+                Ok((at.into_iter().filter_map(deleted).collect::<Vec<_>>(), turn))
             })
             .await?;
         let ids: Vec<i64> = gone.iter().map(|blob| blob.id).collect();
@@ -46,11 +63,13 @@ impl Content {
         })
     }
 
-    /// Finishes the deletions that an earlier stop left behind; returns how many.
+    /// Finishes the deletions that a stop or a failure left behind; returns how many. Nobody claims anything meanwhile: a
+    /// file deleted twice could be a new one the second time.
     pub(super) async fn finish_left_claims(&self) -> Result<u64, Error> {
         let mut finished = 0;
         let mut last = None;
         loop {
+            let turn = Arc::clone(&self.reclaiming).write_owned().await;
             let page = self.metadata.claimed(last.as_ref()).await?;
             let Some((end, _)) = page.last() else {
                 return Ok(finished);
@@ -63,7 +82,7 @@ impl Content {
                 .with(|| async { Ok(self.metadata.forget_claimed(ids.clone()).await?) })
                 .await?;
             let deletable = deletable.into_iter().map(|(blob, _)| blob).collect();
-            finished += self.finish_claims(deletable).await?.blobs;
+            finished += self.finish_claims(deletable, turn).await?.blobs;
         }
     }
 }

@@ -8,21 +8,25 @@ use std::time::Duration;
 
 use blobstore::{BlobAddress, BlobKey, BlobStore};
 use bytes::Bytes;
-use metadata::Metadata;
-use oci::Digest;
-use tokio::sync::Semaphore;
+use metadata::{ExtendLease, LeaseOf, Metadata};
+use oci::{Digest, RepositoryName};
+use tokio::sync::{Mutex, Notify, RwLock, Semaphore};
 
+use super::backup::Backups;
 use super::buffers::Buffers;
 use super::disk::DiskGauge;
 use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
+use super::import::RootOrigin;
+use super::in_hands::InHands;
 use super::in_use::InUse;
+use super::leftovers::Leftovers;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
 use crate::clock::micros;
-use crate::config::Cache;
+use crate::config::{Cache, Gc, Uploads};
 use crate::telemetry::Metrics;
 
 /// Bytes of manifests kept in memory; a manifest is at most a few MiB, most are a few kB.
@@ -34,14 +38,20 @@ const READERS: usize = 2;
 /// What the configuration says about storing.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long an answer that lets a client skip an upload protects the digest.
-    pub lease: Duration,
-    /// A directory on the disk whose room counts.
+    /// How content is collected, and what protects it meanwhile.
+    pub gc: Gc,
+    /// The store root, the disk of which is the one whose room counts.
     pub root: PathBuf,
+    /// What wrote the root before, or may be given it back.
+    pub origin: RootOrigin,
     /// What bounds mirrored content.
     pub cache: Cache,
     /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.
     pub lifetimes: BTreeMap<String, Duration>,
+    /// What bounds open uploads.
+    pub uploads: Uploads,
+    /// How the database is copied.
+    pub backups: Backups,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -51,8 +61,20 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    pub(super) in_hands: InHands,
+    /// Uploads that nobody goes on with.
+    pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
+    /// Held by the one copy of the database that is made.
+    pub(super) backing_up: Mutex<()>,
+    /// Held by the one collection that runs.
+    pub(super) collecting: Mutex<()>,
+    /// Told when the collector is to look whether it has something to do.
+    pub(super) collector_woken: Notify,
+    /// Shared by whoever claims blobs and deletes their files, from the claim until the rows are forgotten; alone has it
+    /// who takes up claims that others left.
+    pub(super) reclaiming: Arc<RwLock<()>>,
     pub(super) disk: DiskGauge,
     pub(super) reserve: Reserve,
     pub(super) metrics: Metrics,
@@ -83,7 +105,13 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            in_hands: InHands::default(),
+            leftovers: Leftovers::default(),
             evicting: Arc::default(),
+            backing_up: Mutex::default(),
+            collecting: Mutex::default(),
+            collector_woken: Notify::new(),
+            reclaiming: Arc::default(),
             disk: DiskGauge::new(settings.root.clone()),
             settings,
             reserve,
@@ -110,7 +138,7 @@ impl Content {
     }
 
     pub(super) fn lease_micros(&self) -> i64 {
-        micros(self.settings.lease)
+        micros(self.settings.gc.lease)
     }
 
     /// Runs `work` on the blocking pool with the store.
@@ -123,23 +151,39 @@ impl Content {
         Ok(tokio::task::spawn_blocking(move || work(store.as_ref())).await??)
     }
 
-    /// Extends the lease of `digest` before an "exists" answer to someone who may push.
+    /// Extends the lease of what `repository`, a local one, holds, before an "exists" answer to someone who may push.
     ///
-    /// Returns false when no live row has the digest: then it does not exist. A lease that the disk has no room for is
+    /// Returns false when the repository does not hold it: then it does not exist. A lease that the disk has no room for is
     /// remembered by this process, so that the digest is not reclaimed all the same.
     ///
     /// # Errors
-    /// The database's; the caller must then not say that the content exists.
-    pub async fn extend_lease(&self, digest: &Digest) -> Result<bool, Error> {
-        let extended = self
-            .metadata
-            .extend_lease(digest, self.lease_micros())
-            .await;
-        if let Err(metadata::Error::StorageFull) = extended {
-            let until = self.metadata.now().saturating_add(self.lease_micros());
-            self.in_use.note_unwritten_lease(digest, until);
+    /// The database's; after [`Error::StorageFull`] the content exists, after any other the caller must not say so.
+    pub async fn extend_lease(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        of: LeaseOf,
+    ) -> Result<bool, Error> {
+        let lease = ExtendLease {
+            repository: repository.clone(),
+            digest: *digest,
+            of,
+            lease_micros: self.lease_micros(),
+        };
+        match self.metadata.extend_lease(lease.clone()).await {
+            Err(metadata::Error::StorageFull) => {}
+            extended => return Ok(extended?),
         }
-        Ok(extended?)
+        // A reclaim that is being decided did not know of it; one that comes later does.
+        let _hold = self.in_use.hold(digest).await;
+        let until = self.metadata.now().saturating_add(lease.lease_micros);
+        self.in_use.note_unwritten_lease(digest, until);
+        self.metadata.rely_on_process(until);
+        if self.metadata.holds(lease).await? {
+            Err(Error::StorageFull)
+        } else {
+            Ok(false)
+        }
     }
 }
 

@@ -32,6 +32,11 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         line.lock_owned().await
     }
 
+    /// Takes the turn of `key` if nobody has it or waits for it.
+    pub(super) fn try_turn(&self, key: &K) -> Option<OwnedMutexGuard<()>> {
+        self.line_of(key).try_lock_owned().ok()
+    }
+
     fn line_of(&self, key: &K) -> Arc<tokio::sync::Mutex<()>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = open.get(key).and_then(Weak::upgrade) {
@@ -58,9 +63,12 @@ mod tests {
         tokio::pin!(waiting);
         let nothing_yet = futures_util::poll!(waiting.as_mut());
         assert!(nothing_yet.is_pending());
+        assert!(turns.try_turn(&"a").is_none());
         drop(turns.turn(&"b").await);
         drop(first);
+        assert!(turns.try_turn(&"a").is_none(), "it is the waiting one's");
         drop(waiting.await);
+        assert!(turns.try_turn(&"a").is_some());
     }
 
     #[tokio::test]

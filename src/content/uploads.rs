@@ -5,13 +5,16 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use blobstore::UploadState;
-use metadata::{Advance, AdvanceOutcome, NewUpload, RepositoryKind, UploadPurpose, UploadRow};
+use blobstore::{Appender, BlobAddress, UploadState};
+use metadata::{
+    Advance, AdvanceOutcome, NewUpload, RepositoryKind, UploadBegun, UploadPurpose, UploadRow,
+};
 use oci::{Algorithm, Digest, Hasher, RepositoryName, UploadId};
 
 use super::error::Error;
-use super::ingest::{Checkpoint, Drained, Ingest};
-use super::open::ByteStream;
+use super::ingest::{Checkpoint, Ingest};
+use super::leftovers::Settled;
+use super::piece::{Piece, Taken, take};
 use super::publish::Publication;
 use super::store::Content;
 
@@ -28,54 +31,56 @@ pub struct Upload {
     pub offset: u64,
 }
 
-/// A piece of an upload, as a request brings it.
-pub struct Piece {
-    /// The offset the client says it starts at, in bytes.
-    pub start: Option<u64>,
-    /// The length the client announced, in bytes.
-    pub length: Option<u64>,
-    /// The bytes.
-    pub body: ByteStream,
+/// The bytes of an upload that is gone on with.
+enum Opened {
+    /// They can be added to.
+    At(Box<dyn Appender>),
+    /// They were published here.
+    Published(Vec<BlobAddress>),
+}
+
+/// Who opens an upload.
+#[derive(Clone, Copy, Debug)]
+pub struct Uploader<'a> {
+    /// Who it is, as it is stored; only they can go on with it.
+    pub by: &'a str,
+    /// Who counts towards `uploads.maxpersubject`; not empty.
+    pub client: &'a str,
 }
 
 impl Content {
     /// Opens an upload to `repository` that is hashed with `algorithm`.
     ///
     /// # Errors
-    /// Storage errors.
+    /// [`Error::TooManyUploads`], storage errors.
     pub async fn start_upload(
         &self,
         repository: &RepositoryName,
         algorithm: Algorithm,
-        by: &str,
+        who: Uploader<'_>,
     ) -> Result<Upload, Error> {
-        let id = self
-            .new_upload(repository, UploadPurpose::Push, algorithm, by)
-            .await?;
+        let most = self.settings.uploads.maxpersubject;
+        let upload = NewUpload {
+            client: who.client.to_owned(),
+            most,
+            ..new_upload(repository, UploadPurpose::Push, algorithm, who.by)
+        };
+        let id = self.open_upload(upload).await?;
         Ok(Upload { id, offset: 0 })
     }
 
-    pub(super) async fn new_upload(
-        &self,
-        repository: &RepositoryName,
-        purpose: UploadPurpose,
-        algorithm: Algorithm,
-        by: &str,
-    ) -> Result<UploadId, Error> {
-        let id = fresh_id();
-        // The row first, so that every file in the uploads directory is found from a row.
-        self.metadata
-            .create_upload(NewUpload {
-                id: id.clone(),
-                repository: repository.clone(),
-                purpose,
-                algorithm,
-                hash_state: Some(Hasher::new(algorithm).save()),
-                store_state: Vec::new(),
-                by: by.to_owned(),
-            })
-            .await?;
-        Ok(id)
+    /// Makes the row of an upload; before its first byte, so that what lies in the uploads directory is found from rows.
+    pub(super) async fn open_upload(&self, upload: NewUpload) -> Result<UploadId, Error> {
+        let (id, most) = (upload.id.clone(), upload.most);
+        match self.metadata.create_upload(upload).await? {
+            UploadBegun::Begun => {
+                self.metrics.uploads_open(1);
+                Ok(id)
+            }
+            UploadBegun::TooMany => Err(Error::TooManyUploads {
+                most: most.unwrap_or_default(),
+            }),
+        }
     }
 
     /// Returns the upload as acknowledged.
@@ -198,15 +203,19 @@ impl Content {
                 actual,
             });
         }
-        self.publish(Publication {
+        let publication = Publication {
             repository,
             kind: RepositoryKind::Local,
             id,
             checkpoint: &checkpoint,
             digest,
             by,
-        })
-        .await?;
+        };
+        if let Err(error) = self.publish(publication).await {
+            self.give_way_after(&error, accepted);
+            self.cut_back(&row).await;
+            return Err(error);
+        }
         Ok(size)
     }
 
@@ -224,39 +233,12 @@ impl Content {
         // Cancelling ends a writer whose client may be long gone.
         let _turn = self.holders.take_over(id).await;
         // The bytes first: on a full disk they make the room that forgetting the row takes.
-        self.drop_bytes(id).await;
+        self.discard_bytes(id).await;
         if self.delete_upload_row(id).await? {
             Ok(())
         } else {
             Err(Error::UploadUnknown)
         }
-    }
-
-    /// Drops what a stopped process left: rows of mirror fills, which end with their process, and
-    /// files without a row. Uploads of clients stay and may be resumed. Returns how many were dropped.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub async fn drop_orphans(&self) -> Result<usize, Error> {
-        let mut kept = std::collections::HashSet::new();
-        let mut dropped = 0;
-        for (id, purpose) in self.metadata.open_uploads().await? {
-            match purpose {
-                UploadPurpose::Push => {
-                    kept.insert(id);
-                }
-                UploadPurpose::MirrorFill => {
-                    self.delete_upload_row(&id).await?;
-                }
-            }
-        }
-        for id in self.blocking(|store| store.list_uploads()).await? {
-            if !kept.contains(&id) {
-                self.drop_bytes(&id).await;
-                dropped += 1;
-            }
-        }
-        Ok(dropped)
     }
 
     async fn upload_row(
@@ -279,23 +261,24 @@ impl Content {
 
     /// Opens the upload at its acknowledged byte, with the hash over what is there.
     async fn continue_upload(&self, row: &UploadRow) -> Result<Ingest, Error> {
-        let (id, offset) = (row.id.clone(), row.offset);
-        // Empty until the first bytes were acknowledged.
-        let state = Some(row.store_state.clone()).filter(|state| !state.is_empty());
-        let opened = self
-            .blocking(move |store| {
-                let state = match state {
-                    Some(state) => UploadState::from_bytes(state),
-                    None => {
-                        store.abort_upload(&id)?;
-                        store.begin_upload(&id)?
-                    }
-                };
-                store.append(&id, &state, offset)
-            })
-            .await;
+        let offset = row.offset;
+        let opened = match self.open_at(row, Vec::new()).await {
+            Ok(Opened::Published(published)) => {
+                // Where it was published before a crash or a failure: what nothing committed goes before that is forgotten.
+                if self.settle_all(&published).await? == Settled::InUse {
+                    let reason = "what the upload was published as is in use".to_owned();
+                    return Err(Error::Unavailable { reason });
+                }
+                self.open_at(row, published).await
+            }
+            opened => opened,
+        };
         let appender = match opened {
-            Ok(appender) => appender,
+            Ok(Opened::At(appender)) => appender,
+            Ok(Opened::Published(_)) => {
+                let reason = "the upload was published meanwhile".to_owned();
+                return Err(Error::Unavailable { reason });
+            }
             Err(Error::BytesLost) => return Err(self.close_lost(row).await),
             Err(error) => return Err(error),
         };
@@ -308,6 +291,28 @@ impl Content {
         Ok(Ingest::new(appender, hasher, offset, None))
     }
 
+    /// Opens the upload's bytes at its acknowledged one, unless it was published anywhere but at what is `settled`.
+    async fn open_at(&self, row: &UploadRow, settled: Vec<BlobAddress>) -> Result<Opened, Error> {
+        let (id, offset) = (row.id.clone(), row.offset);
+        // Empty until the first bytes were acknowledged.
+        let state = Some(row.store_state.clone()).filter(|state| !state.is_empty());
+        self.blocking(move |store| {
+            let published = store.published(&id)?;
+            if published.iter().any(|at| !settled.contains(at)) {
+                return Ok(Opened::Published(published));
+            }
+            let state = match state {
+                Some(state) => UploadState::from_bytes(state),
+                None => {
+                    store.abort_upload(&id)?;
+                    store.begin_upload(&id)?
+                }
+            };
+            Ok(Opened::At(store.append(&id, &state, offset)?))
+        })
+        .await
+    }
+
     async fn cut_back_if_full(self: &Arc<Self>, row: &UploadRow, error: &Error) {
         if matches!(error, Error::StorageFull) {
             self.give_way_after(error, row.offset);
@@ -316,12 +321,16 @@ impl Content {
     }
 
     /// Drops what lies behind the acknowledged byte, so that a refused piece does not keep a full disk
-    /// full. A failure is only logged: the next piece cuts again.
+    /// full. What was published is left for the next piece, which settles it. A failure is only logged: the next piece
+    /// cuts again.
     async fn cut_back(&self, row: &UploadRow) {
         let (id, offset) = (row.id.clone(), row.offset);
         let state = UploadState::from_bytes(row.store_state.clone());
         let cut = self
             .blocking(move |store| {
+                if !store.published(&id)?.is_empty() {
+                    return Ok(());
+                }
                 if offset == 0 {
                     return store
                         .abort_upload(&id)
@@ -339,6 +348,7 @@ impl Content {
     /// continued, and the client has to start anew.
     async fn close_lost(&self, row: &UploadRow) -> Error {
         tracing::warn!(upload = %row.id, offset = row.offset, "upload lost acknowledged bytes and is closed");
+        self.discard_bytes(&row.id).await;
         match self.delete_upload_row(&row.id).await {
             Ok(_) => Error::UploadUnknown,
             Err(error) => error,
@@ -427,54 +437,24 @@ fn expect_offset(row: &UploadRow, expected: Option<u64>) -> Result<(), Error> {
     }
 }
 
-/// What a request brought that is worth keeping.
-enum Taken {
-    All,
-    Part,
-    UntilBroken(Error),
-}
-
-/// Takes at most `budget` bytes of the piece for an upload that stands at `start`, and makes them durable.
-async fn take(
-    ingest: &mut Ingest,
-    piece: &mut Piece,
-    start: u64,
-    budget: u64,
-) -> Result<(Taken, Checkpoint), Error> {
-    let taken = kept_after(drain_piece(ingest, piece, start, budget).await)?;
-    Ok((taken, ingest.flush().await?))
-}
-
-/// Tells whether the bytes taken are kept: they are when the connection broke, not when the length was
-/// a lie or the storage failed.
-fn kept_after(drained: Result<Drained, Error>) -> Result<Taken, Error> {
-    match drained {
-        Ok(Drained::End) => Ok(Taken::All),
-        Ok(Drained::Budget) => Ok(Taken::Part),
-        Err(broken @ Error::BodyBroken { .. }) => Ok(Taken::UntilBroken(broken)),
-        Err(error) => Err(error),
+/// Returns the row of a new upload, which counts for nobody.
+pub(super) fn new_upload(
+    repository: &RepositoryName,
+    purpose: UploadPurpose,
+    algorithm: Algorithm,
+    by: &str,
+) -> NewUpload {
+    NewUpload {
+        id: fresh_id(),
+        repository: repository.clone(),
+        purpose,
+        algorithm,
+        hash_state: Some(Hasher::new(algorithm).save()),
+        store_state: Vec::new(),
+        by: by.to_owned(),
+        client: String::new(),
+        most: None,
     }
-}
-
-/// Takes at most `budget` bytes of the piece; refuses one that is longer or shorter than announced.
-async fn drain_piece(
-    ingest: &mut Ingest,
-    piece: &mut Piece,
-    start: u64,
-    budget: u64,
-) -> Result<Drained, Error> {
-    let drained = ingest.drain(&mut piece.body, budget).await;
-    if let Some(stated) = piece.length {
-        let received = ingest.accepted() - start;
-        let ended_early = matches!(drained, Ok(Drained::End)) && received < stated;
-        if received > stated || ended_early {
-            return Err(Error::LengthMismatch { stated, received });
-        }
-        if matches!(drained, Ok(Drained::Budget)) {
-            piece.length = Some(stated - received);
-        }
-    }
-    drained
 }
 
 pub(super) fn fresh_id() -> UploadId {

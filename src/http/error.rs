@@ -10,6 +10,9 @@ use serde::Serialize;
 use super::respond::{self, Response};
 use crate::registry::{Error, UpstreamError};
 
+/// When a client with too many open uploads may try again, in seconds: those it is sending to end by themselves.
+const UPLOADS_RETRY_AFTER: &str = "60";
+
 /// The longest message a client gets, in characters.
 const MESSAGE: usize = 900;
 
@@ -164,6 +167,12 @@ impl Failure {
                 let headers = response.headers_mut();
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Self::Registry(Error::Preparing { .. }) => {
+                respond::set(response, RETRY_AFTER, respond::PREPARING_SECS);
+            }
+            Self::Registry(Error::TooManyUploads { .. }) => {
+                respond::set(response, RETRY_AFTER, UPLOADS_RETRY_AFTER);
+            }
             Self::RangeOutside { size } => {
                 respond::set(response, CONTENT_RANGE, &format!("bytes */{size}"));
             }
@@ -191,6 +200,7 @@ pub(super) fn upload_range(offset: u64) -> String {
 
 fn classify_registry(error: &Error) -> (StatusCode, ErrorCode) {
     match error {
+        Error::Preparing { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         Error::NameUnknown { .. } | Error::NamespaceUnknown { .. } => {
             (StatusCode::NOT_FOUND, ErrorCode::NameUnknown)
         }
@@ -199,6 +209,7 @@ fn classify_registry(error: &Error) -> (StatusCode, ErrorCode) {
         }
         Error::BlobUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         Error::UploadUnknown { .. } => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+        Error::TooManyUploads { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
         Error::OffsetConflict { .. } => {
             (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
         }

@@ -3,10 +3,16 @@
 //! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
 //! or rows but through the mirror and content rooms.
 
+mod backup;
+mod collect;
+mod collector;
 mod ending;
 mod error;
+mod export_links;
 mod failure;
+mod lines;
 mod live;
+mod now;
 mod payload;
 mod purge;
 mod runner;
@@ -15,8 +21,11 @@ mod service;
 mod view;
 mod warm;
 
+pub use collector::{CollectAsked, CollectorView};
 pub use error::Error;
-pub use payload::{Payload, PayloadError, PurgePattern, WarmImages};
+pub use metadata::JobLine;
+pub use now::{Unfinished, run_now};
+pub use payload::{BackUp, CollectNow, Payload, PayloadError, PurgePattern, WarmImages};
 pub use runner::Running;
-pub use service::Jobs;
+pub use service::{Jobs, Settings};
 pub use view::{JobKind, JobState, JobView, Progress};

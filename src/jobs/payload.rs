@@ -1,6 +1,8 @@
 //! What a job is to do, checked before it is queued, and how it is written into its row: JSON with a version, so that
 //! a later program knows what an earlier one meant.
 
+use std::time::Duration;
+
 use oci::{Digest, Glob, RepositoryName, Tag, split_tag};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,12 @@ pub enum Payload {
     Warm(WarmImages),
     /// Remove mirrored content.
     Purge(PurgePattern),
+    /// Collect what nothing names any more.
+    Collect(CollectNow),
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database to where the configuration says.
+    Backup(BackUp),
 }
 
 /// Images to fetch.
@@ -57,6 +65,18 @@ pub struct PurgePattern {
     pattern: String,
 }
 
+/// A collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectNow {
+    grace_micros: u64,
+    pub(super) delete_untagged: bool,
+    pub(super) dry_run: bool,
+}
+
+/// A copy of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp {}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -69,6 +89,9 @@ impl Payload {
         match self {
             Self::Warm(_) => JobKind::Warm,
             Self::Purge(_) => JobKind::Purge,
+            Self::Collect(_) => JobKind::Gc,
+            Self::ExportLinks => JobKind::ExportLinks,
+            Self::Backup(_) => JobKind::Backup,
         }
     }
 
@@ -98,6 +121,9 @@ impl Payload {
         Ok(match stored.job {
             Self::Warm(warm) => Self::Warm(WarmImages::new(warm.images, warm.platforms)?),
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
+            Self::Collect(collect) => Self::Collect(collect),
+            Self::ExportLinks => Self::ExportLinks,
+            Self::Backup(backup) => Self::Backup(backup),
         })
     }
 
@@ -163,6 +189,23 @@ impl PurgePattern {
     }
 }
 
+impl CollectNow {
+    /// Returns the job of collecting what nothing named for `grace`; with `delete_untagged` manifests too that nothing
+    /// keeps but the rule that untagged ones stay; with `dry_run` of telling only what that would be.
+    pub fn new(grace: Duration, delete_untagged: bool, dry_run: bool) -> Self {
+        Self {
+            grace_micros: u64::try_from(grace.as_micros()).unwrap_or(u64::MAX),
+            delete_untagged,
+            dry_run,
+        }
+    }
+
+    /// Returns the grace.
+    pub(super) fn grace(&self) -> Duration {
+        Duration::from_micros(self.grace_micros)
+    }
+}
+
 fn parse_image(text: &str) -> Result<(RepositoryName, WarmReference), PayloadError> {
     let wrong = |reason: String| {
         let shown: String = text.chars().take(128).collect();
@@ -194,7 +237,7 @@ pub(super) fn is_pattern(tag: &str) -> bool {
 mod tests {
     use oci::Digest;
 
-    use super::{IMAGES, Payload, PurgePattern, WarmImages};
+    use super::{BackUp, CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
     use crate::config::WarmReference;
 
     fn warm(images: &[&str], platforms: &[&str]) -> Result<WarmImages, String> {
@@ -266,7 +309,13 @@ mod tests {
     fn a_stored_payload_comes_back_and_is_checked_again() {
         let images = warm(&["docker.io/a:1.*"], &["linux/arm/v7"]).expect("makes sense");
         let purge = PurgePattern::new("docker.io/**".to_owned()).expect("a pattern");
-        for payload in [Payload::Warm(images), Payload::Purge(purge)] {
+        let collect = CollectNow::new(Duration::from_secs(60), true, false);
+        for payload in [
+            Payload::Warm(images),
+            Payload::Purge(purge),
+            Payload::Collect(collect),
+            Payload::Backup(BackUp::default()),
+        ] {
             assert_eq!(Payload::from_row(&payload.to_row()), Ok(payload));
         }
         let wrong = [

@@ -4,21 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Claim, ClaimedJob, JobRow, Outcome, Postponed};
+use metadata::{Claim, ClaimedJob, Outcome, Postponed};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::ending::{Before, Ending, ending};
 use super::failure::Failure;
+use super::lines::{Earlier, Lines};
 use super::live::Tally;
 use super::payload::Payload;
 use super::service::{Inner, Jobs};
 use super::view::{JobKind, Progress};
-use super::{purge, schedule, warm};
+use super::{backup, collect, export_links, purge, schedule, warm};
 use crate::content;
 
-/// Jobs that run at the same time; one more, if it is a purge: who needs room does not wait for what takes it.
+/// Jobs that run at the same time; one more, if it makes room: who needs room does not wait for what takes it.
 const AT_ONCE: usize = 2;
 
 /// How often the runner looks for due work that nobody told it of.
@@ -80,8 +81,8 @@ async fn work(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         schedule::follow(&inner).await;
         while running.len() <= AT_ONCE {
-            let only = (running.len() == AT_ONCE).then_some(JobKind::Purge);
-            match claim(&inner, only).await {
+            let makes_room = running.len() == AT_ONCE;
+            match claim(&inner, makes_room).await {
                 Ok(Some(job)) => {
                     running.spawn(run_one(Arc::clone(&inner), job, stopped.clone()));
                 }
@@ -110,27 +111,41 @@ struct Claimed {
     kind: Option<JobKind>,
 }
 
-/// Claims a due job, of the kind `only` if there is one. On a full disk only a purge is claimed, through the reserve: others
-/// are none the better for it.
-async fn claim(inner: &Inner, only: Option<JobKind>) -> Result<Option<ClaimedJob>, content::Error> {
+/// Claims a due job, or, of those that make room, one. On a full disk only the latter are claimed, through the reserve: others are none the
+/// better for it.
+async fn claim(inner: &Inner, makes_room: bool) -> Result<Option<ClaimedJob>, content::Error> {
     let claim = |only: Option<JobKind>| {
         let only = only.map(JobKind::name);
         inner.metadata.claim_job(&inner.name, CLAIM_MICROS, only)
     };
-    match claim(only).await {
-        Err(metadata::Error::StorageFull) if does_a_purge_wait(inner).await? => {
-            let purge = Some(JobKind::Purge);
-            inner.write(purge, || claim(purge)).await
+    if makes_room {
+        for kind in JobKind::all().filter(|kind| kind.makes_room()) {
+            if let Some(job) = inner.write(Some(kind), || claim(Some(kind))).await? {
+                return Ok(Some(job));
+            }
+        }
+        return Ok(None);
+    }
+    match claim(None).await {
+        Err(metadata::Error::StorageFull) => {
+            let Some(kind) = waiting_to_make_room(inner).await? else {
+                return Err(content::Error::StorageFull);
+            };
+            inner.write(Some(kind), || claim(Some(kind))).await
         }
         claimed => Ok(claimed?),
     }
 }
 
-async fn does_a_purge_wait(inner: &Inner) -> Result<bool, metadata::Error> {
+/// Returns the kind of a job that waits and makes room, if there is one.
+async fn waiting_to_make_room(inner: &Inner) -> Result<Option<JobKind>, metadata::Error> {
     let jobs = inner.metadata.jobs(None, KEPT).await?;
-    let waits =
-        |job: &JobRow| job.state == metadata::JobState::Queued && job.kind == JobKind::Purge.name();
-    Ok(jobs.iter().any(waits))
+    let waits = jobs
+        .iter()
+        .filter(|job| job.state == metadata::JobState::Queued);
+    Ok(waits
+        .filter_map(|job| JobKind::from_name(&job.kind))
+        .find(|kind| kind.makes_room()))
 }
 
 /// Runs a claimed job to its end, to a stop, or until the claim is lost.
@@ -152,7 +167,7 @@ async fn run_one(inner: Arc<Inner>, job: ClaimedJob, mut stopped: watch::Receive
     // A task of its own, so that a panic in it ends one job only; it is aborted when it is dropped.
     let mut task = JoinSet::new();
     let (its_inner, its_tally, payload) = (Arc::clone(&inner), tally.clone(), row.payload);
-    task.spawn(async move { perform(&its_inner, &payload, &its_tally).await });
+    task.spawn(async move { perform(&its_inner, claim, &payload, &its_tally).await });
     let stopping = stopped.clone();
     tokio::select! {
         Some(ended) = task.join_next() => {
@@ -186,10 +201,30 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-async fn perform(inner: &Inner, payload: &str, tally: &Tally) -> Result<(), Failure> {
+async fn perform(inner: &Inner, claim: Claim, payload: &str, tally: &Tally) -> Result<(), Failure> {
     match Payload::from_row(payload)? {
         Payload::Warm(images) => warm::run(&inner.mirror, &inner.content, &images, tally).await,
         Payload::Purge(pattern) => purge::run(&inner.content, &pattern, tally).await,
+        Payload::Backup(_) => backup::run(&inner.content, tally).await,
+        Payload::Collect(wanted) => {
+            let earlier = if wanted.dry_run {
+                Earlier::Forgotten
+            } else {
+                // What an earlier run told of is gone.
+                Earlier::Kept
+            };
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, earlier);
+            let rate = inner.settings.gc.rate;
+            let done = collect::run(&inner.content, &wanted, rate, &mut lines).await;
+            lines.finish().await;
+            done
+        }
+        Payload::ExportLinks => {
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, Earlier::Forgotten);
+            let done = export_links::run(&inner.content, &mut lines).await;
+            lines.finish().await;
+            done
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metadata::{JobRow, Metadata, NewJob};
+use metadata::{JobLine, JobRow, Metadata, NewJob};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::live::Live;
 use super::payload::{Payload, PayloadError, WarmImages};
 use super::view::{JobKind, JobState, JobView};
 use crate::clock::Clock;
-use crate::config::Warm;
+use crate::config::{Config, Gc, Warm};
 use crate::content::{self, Content};
 use crate::mirror::Mirror;
 
@@ -26,7 +26,7 @@ pub(super) struct Inner {
     pub(super) mirror: Arc<Mirror>,
     pub(super) content: Arc<Content>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) warm: Vec<Warm>,
+    pub(super) settings: Settings,
     /// What this process claims jobs as.
     pub(super) name: String,
     pub(super) live: Live,
@@ -34,24 +34,46 @@ pub(super) struct Inner {
     pub(super) woken: Notify,
 }
 
+/// What the configuration says of jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The schedules of what is fetched before anybody asks.
+    pub warm: Vec<Warm>,
+    /// How content is collected.
+    pub gc: Gc,
+    /// The schedule by which the database is copied, if it has one.
+    pub backup: Option<String>,
+}
+
+impl Settings {
+    /// Returns what `config` says of jobs.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            warm: config.warm.clone(),
+            gc: config.gc.clone(),
+            backup: config.backup.schedule.clone(),
+        }
+    }
+}
+
 /// Jobs that may be queued before no further image is taken on to be warmed.
 const QUEUED_MAX: u64 = 1000;
 
 impl Jobs {
-    /// Returns the room over its parts; `warm` are the schedules it follows. Nothing runs yet.
+    /// Returns the room over its parts. Nothing runs yet.
     pub fn new(
         metadata: Metadata,
         mirror: Arc<Mirror>,
         content: Arc<Content>,
         clock: Arc<dyn Clock>,
-        warm: Vec<Warm>,
+        settings: Settings,
     ) -> Self {
         let inner = Inner {
             metadata,
             mirror,
             content,
             clock,
-            warm,
+            settings,
             name: Uuid::new_v4().to_string(),
             live: Live::default(),
             woken: Notify::new(),
@@ -65,7 +87,7 @@ impl Jobs {
     ///
     /// # Errors
     /// [`Error::Payload`] for work that cannot succeed here, [`Error::TooMany`] for more to fetch than anybody waits for, [`Error::StorageFull`] where not even the reserve has room
-    /// for a purge, and the database's.
+    /// for work that makes room, and the database's.
     pub async fn start(&self, payload: Payload) -> Result<JobView, Error> {
         if let Payload::Warm(images) = &payload {
             self.inner.refuse_unmirrored(images)?;
@@ -91,6 +113,22 @@ impl Jobs {
     pub async fn get(&self, id: i64) -> Result<Option<JobView>, Error> {
         let row = self.inner.metadata.job(id).await?;
         Ok(row.and_then(|row| self.inner.view_of(row)))
+    }
+
+    /// Returns up to `limit` of the lines that a job told, from the one at `from` on, in their order; `None` where there is no such job.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn lines(
+        &self,
+        id: i64,
+        from: i64,
+        limit: u32,
+    ) -> Result<Option<Vec<JobLine>>, Error> {
+        if self.get(id).await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.metadata.job_lines(id, from, limit).await?))
     }
 
     /// Returns up to `limit` jobs, the latest first, of those with an id below `before`.
@@ -125,9 +163,10 @@ impl Inner {
     where
         F: Future<Output = Result<T, metadata::Error>>,
     {
-        match kind {
-            Some(JobKind::Purge) => self.content.with_reserve(write).await,
-            Some(JobKind::Warm) | None => Ok(write().await?),
+        if kind.is_some_and(JobKind::makes_room) {
+            self.content.with_reserve(write).await
+        } else {
+            Ok(write().await?)
         }
     }
 

@@ -11,6 +11,12 @@ pub enum JobKind {
     Warm,
     /// Remove mirrored content.
     Purge,
+    /// Collect what nothing names any more.
+    Gc,
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database.
+    Backup,
 }
 
 impl JobKind {
@@ -19,12 +25,27 @@ impl JobKind {
         match self {
             Self::Warm => "warm",
             Self::Purge => "purge",
+            Self::Gc => "gc",
+            Self::ExportLinks => "exportlinks",
+            Self::Backup => "backup",
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    /// Tells whether it makes room: such a job does not wait for others, and is queued, run and ended also on a full disk.
+    pub(super) fn makes_room(self) -> bool {
+        match self {
+            Self::Purge | Self::Gc => true,
+            Self::Warm | Self::ExportLinks | Self::Backup => false,
+        }
+    }
+
+    /// Returns every kind.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         std::iter::successors(Some(Self::FIRST), |kind| kind.next())
-            .find(|kind| kind.name() == name)
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|kind| kind.name() == name)
     }
 
     const FIRST: Self = Self::Warm;
@@ -33,7 +54,10 @@ impl JobKind {
     fn next(self) -> Option<Self> {
         match self {
             Self::Warm => Some(Self::Purge),
-            Self::Purge => None,
+            Self::Purge => Some(Self::Gc),
+            Self::Gc => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => None,
         }
     }
 }
@@ -87,11 +111,22 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Manifests that were fetched or removed.
     pub manifests: u64,
+    /// Candidates that were looked at.
+    pub reviewed: u64,
+    /// Blobs that were collected, bytes of manifests included.
+    pub blobs: u64,
     /// Bytes that were freed.
     #[serde(rename = "bytesfreed")]
     pub bytes_freed: u64,
     /// Manifests and blobs that were to be removed and stay, because they are in use, leased, or needed by what stays.
     pub kept: u64,
+    /// Blobs that there are after a collection, bytes of manifests included.
+    pub remaining: u64,
+    /// Until when a collection leaves what a local repository ever held, in microseconds since 1970.
+    #[serde(rename = "helduntil", skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<i64>,
+    /// Lines that found no place among those of the job.
+    pub unlisted: u64,
 }
 
 /// A job as people see it.
@@ -148,6 +183,11 @@ impl Progress {
             manifests: self.manifests.max(other.manifests),
             bytes_freed: self.bytes_freed.max(other.bytes_freed),
             kept: self.kept.max(other.kept),
+            reviewed: self.reviewed.max(other.reviewed),
+            blobs: self.blobs.max(other.blobs),
+            remaining: self.remaining.max(other.remaining),
+            held_until: self.held_until.max(other.held_until),
+            unlisted: self.unlisted.max(other.unlisted),
         }
     }
 

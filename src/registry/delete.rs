@@ -15,14 +15,14 @@ use crate::auth::Caller;
 /// storage errors.
 pub async fn delete_manifest(
     registry: &Registry,
-    _caller: &Caller,
+    caller: &Caller,
     at: &Resolved,
     reference: &Reference,
 ) -> Result<(), Error> {
     refuse_unless_deletable(registry, at)?;
     let deleted = registry
         .content
-        .delete_manifest(&at.repository, reference)
+        .delete_manifest(&at.repository, reference, caller.principal.as_str())
         .await;
     let deleted = deleted.map_err(|error| content_error(error, &at.asked, None))?;
     if deleted {

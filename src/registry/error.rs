@@ -11,6 +11,12 @@ use crate::policy::repositories::Refusal;
 /// A request that is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The start is not finished yet.
+    #[error("not ready yet: {what}")]
+    Preparing {
+        /// What is being done, and how far it is.
+        what: String,
+    },
     /// No such repository.
     #[error("repository {name} is unknown")]
     NameUnknown {
@@ -59,6 +65,14 @@ pub enum Error {
         name: String,
         /// The upload.
         id: String,
+    },
+    /// The caller has as many uploads open as one may.
+    #[error(
+        "you have {most} uploads open, which is the most one may have (uploads.maxpersubject): finish or cancel some, or try again later"
+    )]
+    TooManyUploads {
+        /// The most.
+        most: u64,
     },
     /// The upload stands elsewhere.
     #[error("upload {id} continues at byte {offset}")]
@@ -192,6 +206,7 @@ pub(super) fn content_error(
             name: name.to_string(),
             id: upload.map(UploadId::to_string).unwrap_or_default(),
         },
+        content::Error::TooManyUploads { most } => Error::TooManyUploads { most },
         content::Error::OffsetConflict { offset } => match upload {
             Some(id) => Error::OffsetConflict {
                 id: id.clone(),

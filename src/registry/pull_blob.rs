@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use metadata::LeaseOf;
 use oci::Digest;
 
 use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
-use super::service::Registry;
+use super::service::{Found, Registry};
 use crate::auth::Caller;
 use crate::content::{self, ByteStream, PullFact, StoredBlob};
 use crate::mirror::{self, BlobFound, CacheState, Follower, Saved, Target};
@@ -103,7 +104,7 @@ fn gone(error: mirror::Error, at: &Resolved, digest: &Digest) -> Error {
 /// Returns the blob `digest` of `at`.
 ///
 /// # Errors
-/// [`Error::BlobUnknown`], [`Error::Damaged`], the upstream's answer, storage errors.
+/// [`Error::BlobUnknown`], the upstream's answer, storage errors.
 pub async fn pull_blob(
     registry: &Registry,
     _caller: &Caller,
@@ -163,7 +164,13 @@ pub async fn head_blob(
         Err(content::Error::Damaged { .. }) => return Err(unknown(at, digest)),
         Err(error) => return Err(content_error(error, &at.asked, None)),
     }
-    if registry.lease(caller, at, digest, row.lease_until).await? {
+    let found = Found {
+        repository: &at.asked,
+        digest,
+        of: LeaseOf::Blob,
+        lease_until: row.lease_until,
+    };
+    if registry.lease(caller, at, found).await? {
         Ok(Some(row.size))
     } else {
         Err(unknown(at, digest))

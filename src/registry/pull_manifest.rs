@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::LeaseOf;
 use oci::{Digest, Reference, media_type};
 
 use super::error::{Error, content_error, mirror_error};
 use super::resolve::{Place, Resolved, Rule};
-use super::service::Registry;
+use super::service::{Found, Registry};
 use crate::auth::Caller;
 use crate::content::{self, PullFact};
 use crate::mirror::{CacheState, ManifestFound, ManifestWanted, Miss, Target, UpstreamError};
@@ -67,8 +68,7 @@ impl ManifestAnswer {
 /// Returns the manifest of `at` that `request` asks for.
 ///
 /// # Errors
-/// [`Error::ManifestUnknown`], [`Error::NameUnknown`], [`Error::Damaged`], the upstream's answer,
-/// storage errors.
+/// [`Error::ManifestUnknown`], [`Error::NameUnknown`], the upstream's answer, storage errors.
 pub async fn pull_manifest(
     registry: &Registry,
     caller: &Caller,
@@ -205,18 +205,21 @@ async fn local(
         });
     };
     let bytes = registry.content.manifest_bytes(&row).await;
-    let bytes = match (wanted, bytes) {
-        (ManifestWanted::Bytes, bytes) => {
-            Some(bytes.map_err(|error| content_error(error, &at.asked, None))?)
-        }
-        // A damaged manifest is not there: the push that asks sends it again and repairs it.
-        (ManifestWanted::Facts, Err(content::Error::Damaged { .. })) => {
-            return Err(unknown(at, reference));
-        }
-        (ManifestWanted::Facts, bytes) => {
-            bytes.map_err(|error| content_error(error, &at.asked, None))?;
-            let leased = registry.lease(caller, at, &row.digest, row.lease_until);
-            if !leased.await? {
+    let bytes = match bytes {
+        // A damaged manifest is not there: who pushes it again repairs it.
+        Err(content::Error::Damaged { .. }) => return Err(unknown(at, reference)),
+        bytes => bytes.map_err(|error| content_error(error, &at.asked, None))?,
+    };
+    let bytes = match wanted {
+        ManifestWanted::Bytes => Some(bytes),
+        ManifestWanted::Facts => {
+            let found = Found {
+                repository: &at.repository,
+                digest: &row.digest,
+                of: LeaseOf::Manifest,
+                lease_until: row.lease_until,
+            };
+            if !registry.lease(caller, at, found).await? {
                 return Err(unknown(at, reference));
             }
             None

@@ -6,12 +6,12 @@ use super::error::{Error, content_error};
 use super::resolve::Resolved;
 use super::service::Registry;
 use crate::auth::Caller;
-use crate::content::{Piece, Upload};
+use crate::content::{Piece, Upload, Uploader};
 
 /// Opens an upload to `at`, hashed with `algorithm` while its bytes arrive.
 ///
 /// # Errors
-/// [`Error::Mirrored`], [`Error::Shadows`], [`Error::ReadOnly`], storage errors.
+/// [`Error::Mirrored`], [`Error::Shadows`], [`Error::ReadOnly`], [`Error::TooManyUploads`], storage errors.
 pub async fn start_upload(
     registry: &Registry,
     caller: &Caller,
@@ -20,10 +20,14 @@ pub async fn start_upload(
 ) -> Result<Upload, Error> {
     registry.refuse_unless_writable(at)?;
     registry.refuse_shadowing(at).await?;
-    let by = caller.principal.as_str();
+    let client = caller.client();
+    let who = Uploader {
+        by: caller.principal.as_str(),
+        client: &client,
+    };
     let upload = registry
         .content
-        .start_upload(&at.repository, algorithm, by)
+        .start_upload(&at.repository, algorithm, who)
         .await;
     upload.map_err(|error| content_error(error, &at.asked, None))
 }

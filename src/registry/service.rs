@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::Metadata;
+use metadata::{LeaseOf, Metadata};
+use oci::{Digest, RepositoryName};
 
 use crate::auth::Caller;
 use crate::clock::micros;
@@ -11,6 +12,7 @@ use crate::content::Content;
 use crate::mirror::Mirror;
 
 use super::error::Error;
+use super::preparation::Preparation;
 use super::resolve::{Place, Resolved};
 
 /// What the configuration allows.
@@ -26,11 +28,24 @@ pub struct Rules {
     pub lease: Duration,
 }
 
+/// What a caller is about to be told that it exists.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// Where.
+    pub(super) repository: &'a RepositoryName,
+    pub(super) digest: &'a Digest,
+    /// As what.
+    pub(super) of: LeaseOf,
+    /// Its lease as just read, in microseconds since 1970.
+    pub(super) lease_until: i64,
+}
+
 /// The registry: content, mirrors and the rules for them.
 pub struct Registry {
     pub(super) content: Arc<Content>,
     pub(super) mirror: Arc<Mirror>,
     pub(super) rules: Rules,
+    pub(super) preparation: Preparation,
 }
 
 impl Registry {
@@ -40,7 +55,13 @@ impl Registry {
             content,
             mirror,
             rules,
+            preparation: Preparation::default(),
         }
+    }
+
+    /// Returns what the start has still to finish before anything may be asked of the registry.
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
     }
 
     /// Returns the smallest chunk an upload takes before its last, in bytes.
@@ -96,16 +117,14 @@ impl Registry {
         }))
     }
 
-    /// Protects `digest` before `caller` is told that it exists; false when it does not.
+    /// Protects `found` before `caller` is told that it exists; false when it does not any more.
     ///
-    /// Nothing is written for callers who may not push, or while more than half the lease remains;
-    /// `lease_until` is the lease as just read, in microseconds since 1970.
+    /// Nothing is written for callers who may not push, or while more than half the lease remains.
     pub(super) async fn lease(
         &self,
         caller: &Caller,
         at: &Resolved,
-        digest: &oci::Digest,
-        lease_until: i64,
+        found: Found<'_>,
     ) -> Result<bool, Error> {
         let wanted = [(
             oci::Resource::Repository(at.asked.clone()),
@@ -115,10 +134,12 @@ impl Registry {
             return Ok(true);
         }
         let half = micros(self.rules.lease) / 2;
-        if lease_until.saturating_sub(self.metadata().now()) > half {
+        if found.lease_until.saturating_sub(self.metadata().now()) > half {
             return Ok(true);
         }
-        match self.content.extend_lease(digest).await {
+        let Found { digest, of, .. } = found;
+        let extended = self.content.extend_lease(found.repository, digest, of);
+        match extended.await {
             Ok(exists) => Ok(exists),
             // Reads go on when the disk is full; content remembers the lease and reclaims no such
             // digest (law 3).

@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
+use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
 
 /// The type of what `/metrics` answers.
@@ -71,10 +73,10 @@ pub struct MirrorNumbers {
 
 /// All counters of the process. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     registry: Registry,
     distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
@@ -91,8 +93,11 @@ struct Inner {
     cache_bytes: Unsigned,
     cache_max_bytes: Unsigned,
     blob_bytes: Unsigned,
-    uploads_open: Unsigned,
+    uploads_open: Gauge,
     evicted: Evicted,
+    pub(super) collector: CollectorMetrics,
+    integrity: IntegrityMetrics,
+    last_backup: Unsigned,
     pull_facts_dropped: Counter,
 }
 
@@ -209,10 +214,17 @@ impl Metrics {
             ),
             uploads_open: metric!(
                 "seawall_uploads_open",
-                "Uploads not finished",
+                "Uploads of clients and mirror fills that are neither finished nor ended",
                 Gauge::default()
             ),
             evicted: Evicted::register(&mut registry),
+            collector: CollectorMetrics::register(&mut registry),
+            integrity: IntegrityMetrics::register(&mut registry),
+            last_backup: metric!(
+                "seawall_backup_last_success_timestamp_seconds",
+                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
+                Gauge::default()
+            ),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -325,22 +337,49 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
+    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
+    pub fn backed_up(&self, at: i64) {
+        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
+        self.0.last_backup.set(seconds);
+    }
+
+    /// Returns what is counted of collections.
+    pub fn collector(&self) -> &CollectorMetrics {
+        &self.0.collector
+    }
+
     /// Notes the size of the cache and its bound in bytes, 0 for none.
     pub fn cache_size(&self, bytes: u64, most: u64) {
         self.0.cache_bytes.set(bytes);
         self.0.cache_max_bytes.set(most);
     }
 
-    /// Notes the bytes of all blobs and how many uploads are open.
-    pub fn store_size(&self, bytes: u64, uploads: u64) {
+    /// Notes the bytes of all blobs.
+    pub fn store_size(&self, bytes: u64) {
         self.0.blob_bytes.set(bytes);
-        self.0.uploads_open.set(uploads);
+    }
+
+    /// Notes how many uploads are open at the start.
+    pub fn uploads_open_are(&self, open: usize) {
+        self.0
+            .uploads_open
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Adds `change` to the uploads that are open.
+    pub fn uploads_open(&self, change: i64) {
+        self.0.uploads_open.inc_by(change);
     }
 
     /// Counts an eviction.
     pub fn evicted(&self, manifests: u64, bytes: u64) {
         self.0.evicted.manifests.inc_by(manifests);
         self.0.evicted.bytes.inc_by(bytes);
+    }
+
+    /// Returns what is counted of damaged content.
+    pub fn integrity(&self) -> &IntegrityMetrics {
+        &self.0.integrity
     }
 
     /// Counts pulls whose time is not recorded.
@@ -374,7 +413,12 @@ impl Metrics {
 }
 
 /// Makes `metric` known to `registry`.
-fn known<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+pub(super) fn known<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -407,6 +451,9 @@ mod tests {
         metrics.breaker(&hub, 0, Breaker::Open);
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
+        metrics.uploads_open_are(3);
+        metrics.backed_up(1_795_262_400_999_999);
+        metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
         let text = metrics.render();
@@ -419,6 +466,8 @@ mod tests {
             r#"seawall_upstream_breaker_state{upstream="docker.io",endpoint="0"} 2"#,
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
+            "seawall_uploads_open 2",
+            "seawall_backup_last_success_timestamp_seconds 1795262400",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

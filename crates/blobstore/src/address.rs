@@ -37,6 +37,20 @@ pub struct BlobAddress {
     pub key: Option<BlobKey>,
 }
 
+impl BlobAddress {
+    /// Returns the blob's name below the store's root, as an operator looks for it. Stores that are no directory use the
+    /// same names.
+    pub fn path(&self) -> String {
+        let hex = self.digest.hex();
+        let (algorithm, shard) = (self.digest.algorithm().as_str(), &hex[..2]);
+        let name = self
+            .key
+            .as_ref()
+            .map_or_else(|| "data".to_owned(), |key| format!("data.{}", key.as_str()));
+        format!("docker/registry/v2/blobs/{algorithm}/{shard}/{hex}/{name}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::BlobKey;

@@ -9,6 +9,7 @@ mod address;
 pub mod contract;
 mod error;
 pub mod filesystem;
+pub mod links;
 mod network;
 mod store;
 

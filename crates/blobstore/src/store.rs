@@ -84,8 +84,9 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Makes the upload's `size` bytes the blob at `at`, replacing what was there (a damaged copy is healed so).
     ///
-    /// When it returns, the blob survives a power cut. The upload may stay or go; call [`BlobStore::abort_upload`] once
-    /// the blob's row is committed. Until then `publish` may be called again, but after a failed flush to the disk the
+    /// When it returns, the blob survives a power cut. The upload stays, so that [`BlobStore::published`] finds the blob
+    /// whose row was never committed, or goes where the storage cannot keep both: such a blob is found by
+    /// [`BlobStore::list`] alone. Call [`BlobStore::abort_upload`] once the blob's row is committed. Until then `publish` may be called again, but after a failed flush to the disk the
     /// upload is gone, because a second attempt could succeed without the bytes being there.
     ///
     /// # Errors
@@ -97,6 +98,12 @@ pub trait BlobStore: Send + Sync + 'static {
         size: u64,
         at: &BlobAddress,
     ) -> Result<()>;
+
+    /// Returns every blob that still consists of the bytes that [`BlobStore::publish`] took from this upload: none when
+    /// it was not published or is not there, or when the blobs were replaced or deleted since. Reads all bytes of an
+    /// upload that was published, and none of one that was not. Ask before going on with an upload after a failure or a
+    /// crash: `append` may forget where its earlier bytes were published.
+    fn published(&self, id: &UploadId) -> Result<Vec<BlobAddress>>;
 
     /// Removes everything kept for the upload; one that does not exist is fine. Published bytes are not touched.
     fn abort_upload(&self, id: &UploadId) -> Result<()>;

@@ -3,8 +3,11 @@
 
 use oci::{Digest, RepositoryName, UploadId};
 
+use crate::candidates::{self, CandidateKind};
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::{Error, Result};
+use crate::leases::{self, held_locally};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tx::Tx;
 use crate::uploads;
@@ -117,26 +120,24 @@ pub(crate) const MEMBER: &str = "SELECT b.size FROM repositories r \
     JOIN blobs b ON b.digest = l.digest AND b.state = 1 \
     WHERE r.name = $1";
 
-/// A blob that is live keeps its row and its key; only its lease may grow.
-const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at) \
-    VALUES ($1, $2, $3, 1, $4, $5) \
-    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET lease_until = \
-        CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END \
+/// A blob that is live keeps its row and its key; its lease may grow, its bytes were written once more, and that a local
+/// repository held it is never forgotten.
+const STORE: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at, held_locally) \
+    VALUES ($1, $2, $3, 1, $4, $5, $6) \
+    ON CONFLICT (digest) WHERE state = 1 DO UPDATE SET revision = blobs.revision + 1, lease_until = \
+        CASE WHEN blobs.lease_until < excluded.lease_until THEN excluded.lease_until ELSE blobs.lease_until END, \
+        held_locally = CASE WHEN blobs.held_locally < excluded.held_locally THEN excluded.held_locally \
+            ELSE blobs.held_locally END \
     RETURNING size, key";
-
-pub(crate) const LEASE: &str = "UPDATE blobs \
-    SET lease_until = CASE WHEN lease_until < $2 THEN $2 ELSE lease_until END \
-    WHERE digest = $1 AND state = 1";
 
 const JOIN: &str = "INSERT INTO repository_blobs (repository_id, digest, added_at, added_by, origin) \
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (repository_id, digest) DO NOTHING";
 
-const LEAVE: &str = "DELETE FROM repository_blobs WHERE digest = $2 \
-    AND repository_id = (SELECT id FROM repositories WHERE name = $1)";
+pub(crate) const LEAVE: &str =
+    "DELETE FROM repository_blobs WHERE repository_id = $1 AND digest = $2";
 
-const FORGET_PULL: &str = "DELETE FROM digest_pulls WHERE digest = $2 \
-    AND repository_id = (SELECT id FROM repositories WHERE name = $1) \
-    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = digest_pulls.repository_id AND m.digest = $2)";
+pub(crate) const FORGET_PULL: &str = "DELETE FROM digest_pulls WHERE repository_id = $1 AND digest = $2 \
+    AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = $1 AND m.digest = $2)";
 
 /// Whether bytes of the digest under this key are being deleted.
 pub(crate) const KEY_DELETING: &str = "SELECT id FROM blobs \
@@ -187,31 +188,6 @@ impl Metadata {
         .await
     }
 
-    /// Makes sure that the blob is not reclaimed for a while and returns whether it exists. `false` means that it
-    /// must not be said to exist. Writes only when less than half of `lease_micros` remains.
-    pub async fn extend_lease(&self, digest: &Digest, lease_micros: i64) -> Result<bool> {
-        let input = (*digest, lease_micros);
-        let remains = self
-            .read(input, |tx, (digest, lease)| {
-                Box::pin(lease_state(tx, digest, *lease))
-            })
-            .await?;
-        if remains != LeaseState::Short {
-            return Ok(remains == LeaseState::Long);
-        }
-        self.write(input, |tx, (digest, lease)| {
-            Box::pin(async move {
-                // Another caller in the same group may have extended it already.
-                match lease_state(tx, digest, *lease).await? {
-                    LeaseState::Absent => Ok(false),
-                    LeaseState::Long => Ok(true),
-                    LeaseState::Short => lease_until(tx, digest, *lease).await,
-                }
-            })
-        })
-        .await
-    }
-
     /// Records a published blob, its membership and its lease, and ends its upload.
     pub async fn commit_blob(&self, commit: CommitBlob) -> Result<Committed> {
         self.write(commit, |tx, commit| Box::pin(commit_blob(tx, commit)))
@@ -247,10 +223,18 @@ impl Metadata {
     pub async fn unlink_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool> {
         self.write((repository.clone(), *digest), |tx, (repository, digest)| {
             Box::pin(async move {
-                let key = [repository.into(), digest.into()];
-                let left = tx.execute(LEAVE, &key).await? > 0;
-                if left {
-                    tx.execute(FORGET_PULL, &key).await?;
+                let Some((id, kind)) = repositories::find(tx, repository).await? else {
+                    return Ok(false);
+                };
+                let left = leave(tx, id, digest).await?;
+                match kind {
+                    RepositoryKind::Local if left => {
+                        candidates::note_now(tx, id, digest, CandidateKind::Blob).await?;
+                    }
+                    RepositoryKind::Mirror { .. } if left => {
+                        candidates::note_orphan(tx, digest).await?;
+                    }
+                    RepositoryKind::Local | RepositoryKind::Mirror { .. } => {}
                 }
                 Ok(left)
             })
@@ -270,50 +254,30 @@ pub(crate) fn blob_row(row: Option<Row>) -> Result<Option<BlobRow>> {
     }))
 }
 
-/// How much of a lease remains.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LeaseState {
-    Absent,
-    /// Less than half.
-    Short,
-    Long,
+/// Bytes that are published.
+pub(crate) struct Stored<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) size: u64,
+    pub(crate) key: Option<&'a str>,
+    /// The kind of the repository that gets them.
+    pub(crate) kind: &'a RepositoryKind,
+    pub(crate) lease_micros: i64,
 }
 
-async fn lease_state(tx: &mut Tx, digest: &Digest, lease_micros: i64) -> Result<LeaseState> {
-    let row = tx.query_one(ANYWHERE, &[digest.into()]).await?;
-    let Some(blob) = blob_row(row)? else {
-        return Ok(LeaseState::Absent);
-    };
-    let remains = blob.lease_until.saturating_sub(tx.now());
-    Ok(if remains < lease_micros / 2 {
-        LeaseState::Short
-    } else {
-        LeaseState::Long
-    })
-}
-
-/// Extends the lease to `lease_micros` from now and returns whether the blob is live.
-pub(crate) async fn lease_until(tx: &mut Tx, digest: &Digest, lease_micros: i64) -> Result<bool> {
-    let until = tx.now().saturating_add(lease_micros);
-    Ok(tx.execute(LEASE, &[digest.into(), until.into()]).await? > 0)
-}
-
-/// Makes sure that the blob has a live row with a lease, and returns the key its bytes are read under.
-pub(crate) async fn store(
-    tx: &mut Tx,
-    digest: &Digest,
-    size: u64,
-    key: Option<&str>,
-    lease_micros: i64,
-) -> Result<Option<String>> {
+/// Makes sure that the blob, whose bytes were just written, has a live row with a lease, and returns the key they are
+/// read under. A quarantined row of the digest ends with it.
+pub(crate) async fn store(tx: &mut Tx, stored: &Stored<'_>) -> Result<Option<String>> {
+    let Stored { digest, size, .. } = *stored;
     let now = tx.now();
-    let until = now.saturating_add(lease_micros);
+    let until = now.saturating_add(stored.lease_micros);
+    damage::revive(tx, digest, size, stored.key, until).await?;
     let columns = [
         digest.into(),
         size.into(),
-        key.into(),
+        stored.key.into(),
         until.into(),
         now.into(),
+        held_locally(stored.kind),
     ];
     let row = tx.query_one(STORE, &columns).await?;
     let row = row.ok_or_else(|| Error::unavailable("a blob's row was neither found nor made"))?;
@@ -331,6 +295,16 @@ pub(crate) async fn store(
         )));
     }
     Ok(recorded_key)
+}
+
+/// Ends a membership with what is known of its pulls, and returns whether there was one.
+pub(crate) async fn leave(tx: &mut Tx, repository: RepositoryId, digest: &Digest) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
+    let left = tx.execute(LEAVE, &key).await? > 0;
+    if left {
+        tx.execute(FORGET_PULL, &key).await?;
+    }
+    Ok(left)
 }
 
 async fn join(
@@ -357,15 +331,19 @@ async fn commit_blob(tx: &mut Tx, commit: &CommitBlob) -> Result<Committed> {
     else {
         return Ok(Committed::KindConflict);
     };
-    let key = store(
-        tx,
-        &commit.digest,
-        commit.size,
-        commit.key.as_deref(),
-        commit.lease_micros,
-    )
-    .await?;
+    let stored = Stored {
+        digest: &commit.digest,
+        size: commit.size,
+        key: commit.key.as_deref(),
+        kind: &commit.kind,
+        lease_micros: commit.lease_micros,
+    };
+    let key = store(tx, &stored).await?;
     join(tx, repository, &commit.digest, &commit.by, commit.origin).await?;
+    if commit.kind == RepositoryKind::Local {
+        // Until a manifest names it.
+        candidates::note_now(tx, repository, &commit.digest, CandidateKind::Blob).await?;
+    }
     if let Some(upload) = &commit.upload {
         uploads::remove(tx, upload).await?;
     }
@@ -384,24 +362,29 @@ async fn mount_blob(tx: &mut Tx, mount: &Mount) -> Result<MountOutcome> {
     else {
         return Ok(MountOutcome::NotFound);
     };
-    if !lease_until(tx, &mount.digest, mount.lease_micros).await? {
+    let local = RepositoryKind::Local;
+    if !leases::lease_until(tx, &mount.digest, &local, mount.lease_micros).await? {
         return Err(Error::unavailable(format!(
             "blob {} was reclaimed while it was mounted",
             mount.digest
         )));
     }
     join(tx, target, &mount.digest, &mount.by, Origin::Mounted).await?;
+    candidates::note_now(tx, target, &mount.digest, CandidateKind::Blob).await?;
     Ok(MountOutcome::Mounted { size })
 }
 
 async fn link_blob(tx: &mut Tx, link: &Link) -> Result<bool> {
-    let Some((repository, _)) = repositories::find(tx, &link.repository).await? else {
+    let Some((repository, kind)) = repositories::find(tx, &link.repository).await? else {
         return Ok(false);
     };
     // Touching the live row, even with an unchanged lease, is what a concurrent reclaim collides with.
-    if !lease_until(tx, &link.digest, 0).await? {
+    if !leases::lease_until(tx, &link.digest, &kind, 0).await? {
         return Ok(false);
     }
     join(tx, repository, &link.digest, &link.by, link.origin).await?;
+    if kind == RepositoryKind::Local {
+        candidates::note_now(tx, repository, &link.digest, CandidateKind::Blob).await?;
+    }
     Ok(true)
 }

@@ -1,14 +1,16 @@
 //! The handle of the metadata database. The operations are in the files of their nouns; here is how it is opened,
 //! closed and asked for the time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{SteadyClock, WallClock};
 use crate::error::{Error, Result};
 use crate::migrate::migrate;
+use crate::rehearsal;
 use crate::sqlite::{Access, Connection, Readers, Writer};
 use crate::tx::{BodyFuture, Tx};
+use crate::upkeep::{self, Ending};
 
 /// The metadata database. Clones are handles of the same database; dropping the last one closes it.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ struct Open {
     writer: Writer,
     readers: Arc<Readers>,
     clock: Arc<SteadyClock>,
+    path: PathBuf,
+    ending: Arc<Ending>,
 }
 
 impl Metadata {
@@ -29,22 +33,61 @@ impl Metadata {
     /// [`Error::TooNew`] when a newer program made it unreadable for this one, [`Error::Corrupt`] when it is no
     /// database, [`Error::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path, clock: Arc<dyn WallClock>) -> Result<Self> {
+        let (connection, clock) = connect(path, clock)?;
+        Self::start(connection, path, clock, Ending::default())
+    }
+
+    /// The same for the process that owns the database and answers for what it says: until [`Metadata::close`], or
+    /// until the last handle is dropped, the database counts as not ended in order. Where the owner before did not,
+    /// nothing is reclaimed for `lease_micros` microseconds from now that a local repository ever held, because
+    /// somebody may have been told that it exists. Blocks.
+    ///
+    /// # Errors
+    /// As [`Metadata::open`].
+    pub fn open_owned(path: &Path, clock: Arc<dyn WallClock>, lease_micros: i64) -> Result<Self> {
+        rehearsal::remove_left(path)?;
+        let (mut connection, clock) = connect(path, clock)?;
+        let hold_until = clock.now().saturating_add(lease_micros);
+        connection.execute(upkeep::BEGIN, &[hold_until.into()])?;
+        Self::start(connection, path, clock, Ending::of_an_owner())
+    }
+
+    /// Opens a copy on which nothing has to last. Blocks.
+    pub(crate) fn open_copy(path: &Path, clock: Arc<SteadyClock>) -> Result<Self> {
         let mut connection = Connection::open(path, Access::Write)?;
-        migrate(&mut connection)?;
-        let stored = match connection.query("SELECT micros FROM clock", &[])?.first() {
-            Some(row) => row.i64(0)?,
-            None => return Err(Error::corrupt("the clock has no row")),
-        };
-        let clock = Arc::new(SteadyClock::resume(clock, stored));
+        connection.batch("PRAGMA synchronous = OFF")?;
+        Self::start(connection, path, clock, Ending::default())
+    }
+
+    fn start(
+        connection: Connection,
+        path: &Path,
+        clock: Arc<SteadyClock>,
+        ending: Ending,
+    ) -> Result<Self> {
+        let ending = Arc::new(ending);
         let readers = Arc::new(Readers::open(path, clock.clone())?);
-        let writer = Writer::start(connection, path, clock.clone())?;
+        let writer = Writer::start(connection, path, clock.clone(), ending.clone())?;
         Ok(Self {
             open: Arc::new(Open {
                 writer,
                 readers,
                 clock,
+                path: path.to_owned(),
+                ending,
             }),
         })
+    }
+
+    /// Returns the file and the clock, for a copy.
+    pub(crate) fn source(&self) -> (PathBuf, Arc<SteadyClock>) {
+        (self.open.path.clone(), self.open.clock.clone())
+    }
+
+    /// Takes note that somebody relies, until `until` (microseconds since 1970), on what only this process knows: an
+    /// end before that is not in order.
+    pub fn rely_on_process(&self, until: i64) {
+        self.open.ending.rely_on_process(until);
     }
 
     /// Returns the time in microseconds since 1970 by which leases and every stored instant are measured. Never
@@ -81,6 +124,17 @@ impl Metadata {
     {
         self.open.readers.run(input, body).await
     }
+}
+
+/// Opens the file, brings it to this program's schema and goes on from its last time.
+fn connect(path: &Path, clock: Arc<dyn WallClock>) -> Result<(Connection, Arc<SteadyClock>)> {
+    let mut connection = Connection::open(path, Access::Write)?;
+    migrate(&mut connection)?;
+    let stored = match connection.query("SELECT micros FROM clock", &[])?.first() {
+        Some(row) => row.i64(0)?,
+        None => return Err(Error::corrupt("the clock has no row")),
+    };
+    Ok((connection, Arc::new(SteadyClock::resume(clock, stored))))
 }
 
 impl Drop for Open {

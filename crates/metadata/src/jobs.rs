@@ -3,6 +3,7 @@
 
 use crate::database::Metadata;
 use crate::error::{Error, Result};
+use crate::job_lines;
 use crate::tx::Tx;
 use crate::value::{Row, Value};
 
@@ -333,11 +334,12 @@ impl Metadata {
         .await
     }
 
-    /// Forgets jobs that ended `micros` microseconds ago or earlier, and all but the last `most` that ended.
+    /// Forgets jobs that ended `micros` microseconds ago or earlier, and all but the last `most` that ended, with their lines.
     pub async fn forget_jobs(&self, micros: i64, most: u32) -> Result<u64> {
         self.write((micros, most), |tx, (micros, most)| {
             Box::pin(async move {
                 let before = tx.now().saturating_sub(*micros);
+                job_lines::forget(tx, before, *most).await?;
                 let old = tx.execute(FORGET_OLD, &[before.into()]).await?;
                 let many = tx.execute(FORGET_MANY, &[i64::from(*most).into()]).await?;
                 Ok(old + many)

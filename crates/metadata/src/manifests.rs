@@ -3,11 +3,13 @@
 
 use oci::{Digest, Reference, RepositoryName};
 
+use crate::candidates::{self, Candidate};
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::pulls;
-use crate::repositories::{self, RepositoryId, RepositoryKind};
-use crate::tags::TagRow;
+use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
+use crate::tag_moves::{self, Moving};
+use crate::tags::{self, TagRow};
 use crate::tx::Tx;
 use crate::value::Row;
 
@@ -58,6 +60,8 @@ const DELETE: &str = "DELETE FROM manifests WHERE repository_id = $1 AND digest 
 pub(crate) const DELETE_REFS: &str =
     "DELETE FROM manifest_refs WHERE repository_id = $1 AND parent = $2";
 const DELETE_TAGS: &str = "DELETE FROM tags WHERE repository_id = $1 AND digest = $2";
+pub(crate) const TAGS_OF: &str =
+    "SELECT name, origin FROM tags WHERE repository_id = $1 AND digest = $2 ORDER BY name";
 
 impl Metadata {
     /// Returns the manifest a tag points to, or that has a digest, in this repository.
@@ -84,15 +88,17 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a manifest from this repository with what it refers to and every tag on it, and returns whether it
-    /// was there. Memberships of blobs stay.
+    /// Deletes a manifest from this repository in the name of `by`, with what it refers to and every tag on it, and
+    /// returns whether it was there. Memberships of blobs stay.
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        by: &str,
     ) -> Result<bool> {
-        self.write((repository.clone(), *digest), |tx, (repository, digest)| {
-            Box::pin(delete_manifest(tx, repository, digest))
+        let input = (repository.clone(), *digest, by.to_owned());
+        self.write(input, |tx, (repository, digest, by)| {
+            Box::pin(delete_manifest(tx, repository, digest, by))
         })
         .await
     }
@@ -153,27 +159,66 @@ async fn delete_manifest(
     tx: &mut Tx,
     repository: &RepositoryName,
     digest: &Digest,
+    by: &str,
 ) -> Result<bool> {
-    let Some((id, _)) = repositories::find(tx, repository).await? else {
+    let Some((id, kind)) = repositories::find(tx, repository).await? else {
         return Ok(false);
     };
-    let gone = delete_rows(tx, id, digest).await?;
-    if gone {
-        tx.execute(pulls::FORGET_DIGEST, &[id.value(), digest.into()])
-            .await?;
-    }
+    let since = tx.now();
+    let gone = match kind {
+        RepositoryKind::Local => delete_local(tx, id, digest, by, since).await?.is_some(),
+        RepositoryKind::Mirror { .. } => {
+            let gone = delete_rows(tx, id, digest, Some(by)).await?;
+            let key = [id.value(), digest.into()];
+            tx.execute(pulls::FORGET_DIGEST, &key).await?;
+            candidates::note_orphan(tx, digest).await?;
+            gone
+        }
+    };
     Ok(gone)
 }
 
-/// Deletes the manifest's row, its references and its tags, and returns whether it was there.
+/// Deletes a manifest of a local repository, and notes as of `since` what it kept; returns that, or `None` when there
+/// was no such manifest.
+pub(crate) async fn delete_local(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+    by: &str,
+    since: i64,
+) -> Result<Option<Vec<Candidate>>> {
+    let key = [repository.value(), digest.into()];
+    if tx.query_one(tags::HAS_MANIFEST, &key).await?.is_none() {
+        return Ok(None);
+    }
+    let noted = candidates::note_kept_by(tx, repository, digest, since).await?;
+    delete_rows(tx, repository, digest, Some(by)).await?;
+    tx.execute(pulls::FORGET_DIGEST, &key).await?;
+    Ok(Some(noted))
+}
+
+/// Deletes the manifest's row, its references and its tags, and returns whether it was there. `by` is who deletes it;
+/// `None` where it only goes from a cache, which moves no tag.
 pub(crate) async fn delete_rows(
     tx: &mut Tx,
     repository: RepositoryId,
     digest: &Digest,
+    by: Option<&str>,
 ) -> Result<bool> {
     let key = [repository.value(), digest.into()];
     if tx.execute(DELETE, &key).await? == 0 {
         return Ok(false);
+    }
+    if let Some(by) = by {
+        for row in tx.query(TAGS_OF, &key).await? {
+            let moving = Moving {
+                by,
+                origin: Origin::from_row(&row, 1)?,
+                from: Some(digest),
+                to: None,
+            };
+            tag_moves::note(tx, repository, row.text(0)?, &moving).await?;
+        }
     }
     tx.execute(DELETE_REFS, &key).await?;
     tx.execute(pulls::FORGET_TAGS_OF, &key).await?;

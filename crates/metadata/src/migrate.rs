@@ -35,6 +35,11 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// Returns the schema of this program.
+pub(crate) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |newest| newest.schema)
+}
+
 /// Applies every migration the database does not have yet.
 ///
 /// # Errors

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind, RepositoryName, Tag};
 
-use crate::blobs;
+use crate::blobs::{self, Stored};
+use crate::candidates::{self, CandidateKind};
 use crate::database::Metadata;
 use crate::error::{Error, Result};
+use crate::leases;
 use crate::manifests::DELETE_REFS;
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tags::{self, TagTarget};
@@ -159,14 +161,14 @@ async fn push_manifest(tx: &mut Tx, push: &PushManifest) -> Result<PushOutcome> 
     else {
         return Ok(PushOutcome::KindConflict);
     };
-    blobs::store(
-        tx,
-        &push.digest,
-        push.size,
-        push.key.as_deref(),
-        push.lease_micros,
-    )
-    .await?;
+    let stored = Stored {
+        digest: &push.digest,
+        size: push.size,
+        key: push.key.as_deref(),
+        kind: &push.kind,
+        lease_micros: push.lease_micros,
+    };
+    blobs::store(tx, &stored).await?;
     extend_leases(tx, push).await?;
     store_manifest(tx, repository, push).await?;
     store_references(tx, repository, push).await?;
@@ -178,6 +180,10 @@ async fn push_manifest(tx: &mut Tx, push: &PushManifest) -> Result<PushOutcome> 
             checked_at: push.checked_at,
         };
         tags::point(tx, repository, tag, &target).await?;
+    }
+    if push.tags.is_empty() && push.kind == RepositoryKind::Local {
+        // Until a tag or another manifest names it.
+        candidates::note_now(tx, repository, &push.digest, CandidateKind::Manifest).await?;
     }
     Ok(PushOutcome::Stored)
 }
@@ -245,7 +251,7 @@ async fn extend_leases(tx: &mut Tx, push: &PushManifest) -> Result<()> {
         *digests.entry(reference.digest).or_insert(false) |= required(reference);
     }
     for (digest, required) in digests {
-        let live = blobs::lease_until(tx, &digest, push.lease_micros).await?;
+        let live = leases::lease_until(tx, &digest, &push.kind, push.lease_micros).await?;
         // Checked a moment ago in this transaction; only beside other nodes can it be reclaimed in between.
         if required && !live {
             return Err(Error::unavailable(format!(
@@ -256,7 +262,12 @@ async fn extend_leases(tx: &mut Tx, push: &PushManifest) -> Result<()> {
     Ok(())
 }
 
-async fn store_manifest(tx: &mut Tx, repository: RepositoryId, push: &PushManifest) -> Result<()> {
+/// Writes the manifest's row.
+pub(crate) async fn store_manifest(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    push: &PushManifest,
+) -> Result<()> {
     let annotations = serde_json::to_string(&push.annotations);
     let annotations = annotations.map_err(|error| Error::unavailable(error.to_string()))?;
     let columns = [
@@ -277,7 +288,8 @@ async fn store_manifest(tx: &mut Tx, repository: RepositoryId, push: &PushManife
     tx.execute(STORE, &columns).await.map(drop)
 }
 
-async fn store_references(
+/// Writes what the manifest names.
+pub(crate) async fn store_references(
     tx: &mut Tx,
     repository: RepositoryId,
     push: &PushManifest,

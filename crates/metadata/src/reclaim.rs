@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use oci::Digest;
 
 use crate::blobs::{self, BlobRow};
+use crate::candidates;
+use crate::damage;
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::manifests;
@@ -69,11 +71,19 @@ pub enum Place {
     Free,
     /// They are not, and an older copy is being deleted: take a new key.
     Deleting,
+    /// What is there is not what the digest says: put the right bytes over it.
+    Quarantined {
+        /// The key of the damaged bytes.
+        key: Option<String>,
+    },
 }
 
-/// `$1` digest, `$2` now.
+/// `$1` digest, `$2` now. The one statement that takes bytes from everybody, whoever wants them gone: it asks once more
+/// that they are live or quarantined, that nobody holds, names or leases them, and after an unclean end that no local
+/// repository ever held them.
 pub(crate) const CLAIM: &str = "UPDATE blobs SET state = 2, delete_after = $2 \
-    WHERE digest = $1 AND state = 1 AND lease_until <= $2 \
+    WHERE ((digest = $1 AND state = 1) OR (digest = $1 AND state = 3)) AND lease_until <= $2 \
+        AND (held_locally = 0 OR NOT EXISTS (SELECT 1 FROM upkeep u WHERE u.hold_until > $2)) \
         AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = $1) \
@@ -87,6 +97,12 @@ pub(crate) const CLAIMED: &str = "SELECT b.id, b.digest, b.key, b.size, EXISTS (
     FROM blobs b WHERE b.state = 2 AND (b.digest, b.id) > ($1, $2) ORDER BY b.digest, b.id LIMIT $3";
 
 pub(crate) const DELETING: &str = "SELECT id FROM blobs WHERE digest = $1 AND state = 2 LIMIT 1";
+
+/// `$1` digest, `$2` key. Every state has an index of its own: 1 live, 2 being deleted, 3 quarantined.
+pub(crate) const TAKEN: &str = "SELECT 1 WHERE \
+    EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 1 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 2 AND coalesce(key, '') = coalesce($2, '')) \
+    OR EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 3 AND coalesce(key, '') = coalesce($2, ''))";
 
 const IS_MIRROR: &str = "SELECT id FROM repositories WHERE id = $1 AND kind = 2";
 
@@ -167,6 +183,18 @@ impl Metadata {
         .await
     }
 
+    /// Tells whether a row, in whatever state, has its bytes under this key: then they are not for anybody else to delete.
+    pub async fn is_place_taken(&self, digest: &Digest, key: Option<&str>) -> Result<bool> {
+        let place = (*digest, key.map(str::to_owned));
+        self.read(place, |tx, (digest, key)| {
+            Box::pin(async move {
+                let place = [digest.into(), key.as_deref().into()];
+                Ok(tx.query_one(TAKEN, &place).await?.is_some())
+            })
+        })
+        .await
+    }
+
     /// Returns where the bytes of a digest are, or under what kind of key they may be stored. As
     /// [`Metadata::find_blob_anywhere`], never an answer to somebody who asks in a repository.
     pub async fn find_place(&self, digest: &Digest) -> Result<Place> {
@@ -175,6 +203,13 @@ impl Metadata {
                 let live = tx.query_one(blobs::ANYWHERE, &[digest.into()]).await?;
                 if let Some(row) = blobs::blob_row(live)? {
                     return Ok(Place::Live(row));
+                }
+                if let Some(row) = tx
+                    .query_one(damage::QUARANTINED_AT, &[digest.into()])
+                    .await?
+                {
+                    let key = row.opt_text(0)?.map(str::to_owned);
+                    return Ok(Place::Quarantined { key });
                 }
                 let deleting = tx.query_one(DELETING, &[digest.into()]).await?;
                 Ok(deleting.map_or(Place::Free, |_| Place::Deleting))
@@ -194,7 +229,7 @@ async fn evict(tx: &mut Tx, evict: &Evict) -> Result<Evicted> {
             let rows = tx
                 .query(CHILDREN, &[repository.value(), (&digest).into()])
                 .await?;
-            if !manifests::delete_rows(tx, repository, &digest).await? {
+            if !manifests::delete_rows(tx, repository, &digest, None).await? {
                 return Ok(Evicted::Kept);
             }
             let now = tx.now();
@@ -218,13 +253,24 @@ async fn evict(tx: &mut Tx, evict: &Evict) -> Result<Evicted> {
         tx.execute(FORGET_PULL, &key).await?;
     }
     let mut gone = Vec::new();
-    for digest in freed.intersection(&evict.reclaim) {
-        let now = tx.now();
-        if let Some(row) = tx.query_one(CLAIM, &[digest.into(), now.into()]).await? {
-            gone.push(claimed(&row)?);
+    for digest in &freed {
+        let before = gone.len();
+        if evict.reclaim.contains(digest) {
+            gone.extend(claim(tx, digest).await?);
+        }
+        if gone.len() == before {
+            // What nothing leads to any more would otherwise be found by nobody.
+            candidates::note_orphan(tx, digest).await?;
         }
     }
     Ok(Evicted::Gone(gone))
+}
+
+/// Claims the bytes of a digest, if nothing keeps them; returns what has to be deleted.
+pub(crate) async fn claim(tx: &mut Tx, digest: &Digest) -> Result<Vec<Claimed>> {
+    let now = tx.now();
+    let rows = tx.query(CLAIM, &[digest.into(), now.into()]).await?;
+    rows.iter().map(claimed).collect()
 }
 
 /// Tells whether something happened since the unit was chosen that keeps it.

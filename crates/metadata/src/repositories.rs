@@ -13,6 +13,9 @@ use crate::value::{Row, Value};
 pub struct RepositoryId(i64);
 
 impl RepositoryId {
+    /// The key that no repository has.
+    pub const NONE: Self = Self(0);
+
     /// Returns the key in the column `index`.
     pub(crate) fn from_row(row: &Row, index: usize) -> Result<Self> {
         Ok(Self(row.i64(index)?))
@@ -85,6 +88,17 @@ impl Origin {
             Self::Mounted => 4,
         })
     }
+
+    /// Returns the origin stored in a column.
+    pub(crate) fn from_row(row: &Row, index: usize) -> Result<Self> {
+        row.code(index, |code| match code {
+            1 => Some(Self::Pushed),
+            2 => Some(Self::Mirrored),
+            3 => Some(Self::Imported),
+            4 => Some(Self::Mounted),
+            _ => None,
+        })
+    }
 }
 
 /// A repository's row.
@@ -119,6 +133,10 @@ pub(crate) const CATALOG: &str = "SELECT r.name FROM repositories r \
 
 pub(crate) const KIND: &str = "SELECT id, kind, upstream FROM repositories WHERE name = $1";
 
+pub(crate) const NAME: &str = "SELECT name FROM repositories WHERE id = $1";
+
+pub(crate) const IS_LOCAL: &str = "SELECT id FROM repositories WHERE id = $1 AND kind = 1";
+
 const CREATE: &str = "INSERT INTO repositories (name, kind, upstream, created_at) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (name) DO NOTHING";
 
@@ -138,6 +156,17 @@ impl Metadata {
                     kind,
                     has_manifests: row.bool(3)?,
                 }))
+            })
+        })
+        .await
+    }
+
+    /// Returns the name of a repository.
+    pub async fn repository_name(&self, id: RepositoryId) -> Result<Option<RepositoryName>> {
+        self.read(id, |tx, id| {
+            Box::pin(async move {
+                let row = tx.query_one(NAME, &[id.value()]).await?;
+                row.map(|row| row.repository_name(0)).transpose()
             })
         })
         .await
@@ -171,6 +200,12 @@ pub(crate) async fn find(
         RepositoryId(row.i64(0)?),
         RepositoryKind::from_row(&row, 1)?,
     )))
+}
+
+/// Returns whether content is pushed to the repository, and not fetched.
+pub(crate) async fn is_local(tx: &mut Tx, repository: RepositoryId) -> Result<bool> {
+    let row = tx.query_one(IS_LOCAL, &[repository.value()]).await?;
+    Ok(row.is_some())
 }
 
 /// Returns the key of the repository, whose row is made when it is absent; `None` when it exists with another kind

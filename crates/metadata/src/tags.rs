@@ -2,10 +2,12 @@
 
 use oci::{Digest, RepositoryName, Tag};
 
+use crate::candidates::{self, CandidateKind};
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::pulls;
-use crate::repositories::{self, Origin, RepositoryId};
+use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
+use crate::tag_moves::{self, Moving};
 use crate::tx::Tx;
 use crate::value::Value;
 
@@ -52,10 +54,11 @@ const POINT: &str = "INSERT INTO tags \
 const TOUCH: &str = "UPDATE tags SET checked_at = $4 \
     WHERE repository_id = (SELECT id FROM repositories WHERE name = $1) AND name = $2 AND digest = $3";
 
-const DELETE: &str = "DELETE FROM tags \
-    WHERE repository_id = (SELECT id FROM repositories WHERE name = $1) AND name = $2";
+const DELETE: &str = "DELETE FROM tags WHERE repository_id = $1 AND name = $2";
 
-const HAS_MANIFEST: &str =
+const CURRENT: &str = "SELECT digest, origin FROM tags WHERE repository_id = $1 AND name = $2";
+
+pub(crate) const HAS_MANIFEST: &str =
     "SELECT 1 AS found FROM manifests WHERE repository_id = $1 AND digest = $2";
 
 pub(crate) const ANY_MANIFEST: &str = "SELECT r.id FROM repositories r WHERE r.name = $1 \
@@ -96,17 +99,25 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a tag and returns whether it was there. Its manifest stays.
-    pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
+    /// Deletes a tag in the name of `by` and returns whether it was there. Its manifest stays.
+    pub async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        by: &str,
+    ) -> Result<bool> {
+        let input = (repository.clone(), tag.clone(), Some(by.to_owned()));
+        self.write(input, |tx, (repository, tag, by)| {
+            Box::pin(delete_tag(tx, repository, tag, by.as_deref()))
+        })
+        .await
+    }
+
+    /// Forgets a cached tag, which still stands at its upstream and so has not moved; returns whether it was there.
+    pub async fn evict_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool> {
         self.write(
             (repository.clone(), tag.clone()),
-            |tx, (repository, tag)| {
-                Box::pin(async move {
-                    let key = [repository.into(), tag.as_str().into()];
-                    tx.execute(pulls::FORGET_TAG, &key).await?;
-                    Ok(tx.execute(DELETE, &key).await? > 0)
-                })
-            },
+            |tx, (repository, tag)| Box::pin(delete_tag(tx, repository, tag, None)),
         )
         .await
     }
@@ -150,11 +161,7 @@ async fn set_tag(tx: &mut Tx, set: &SetTag) -> Result<bool> {
     let Some((repository, _)) = repositories::find(tx, &set.repository).await? else {
         return Ok(false);
     };
-    if tx
-        .query_one(HAS_MANIFEST, &[repository.value(), (&set.digest).into()])
-        .await?
-        .is_none()
-    {
+    if !has_manifest(tx, repository, &set.digest).await? {
         return Ok(false);
     }
     let target = TagTarget {
@@ -167,13 +174,70 @@ async fn set_tag(tx: &mut Tx, set: &SetTag) -> Result<bool> {
     Ok(true)
 }
 
-/// Points a tag to a manifest that the caller has made sure of.
+/// Deletes a tag; its move is noted where somebody did it.
+async fn delete_tag(
+    tx: &mut Tx,
+    repository: &RepositoryName,
+    tag: &Tag,
+    by: Option<&str>,
+) -> Result<bool> {
+    let Some((id, kind)) = repositories::find(tx, repository).await? else {
+        return Ok(false);
+    };
+    let Some((digest, origin)) = current(tx, id, tag).await? else {
+        return Ok(false);
+    };
+    let name = [repository.into(), tag.as_str().into()];
+    tx.execute(pulls::FORGET_TAG, &name).await?;
+    tx.execute(DELETE, &[id.value(), tag.as_str().into()])
+        .await?;
+    if kind == RepositoryKind::Local {
+        candidates::note_now(tx, id, &digest, CandidateKind::Manifest).await?;
+    }
+    if let Some(by) = by {
+        let moving = Moving {
+            by,
+            origin,
+            from: Some(&digest),
+            to: None,
+        };
+        tag_moves::note(tx, id, tag.as_str(), &moving).await?;
+    }
+    Ok(true)
+}
+
+/// Returns where a tag points and how it came to.
+async fn current(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    tag: &Tag,
+) -> Result<Option<(Digest, Origin)>> {
+    let key = [repository.value(), tag.as_str().into()];
+    let row = tx.query_one(CURRENT, &key).await?;
+    row.map(|row| Ok((row.digest(0)?, Origin::from_row(&row, 1)?)))
+        .transpose()
+}
+
+/// Returns whether the repository holds the manifest.
+pub(crate) async fn has_manifest(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<bool> {
+    let key = [repository.value(), digest.into()];
+    Ok(tx.query_one(HAS_MANIFEST, &key).await?.is_some())
+}
+
+/// Points a tag to a manifest that the caller has made sure of, and notes it when that is a move.
 pub(crate) async fn point(
     tx: &mut Tx,
     repository: RepositoryId,
     tag: &Tag,
     target: &TagTarget<'_>,
 ) -> Result<()> {
+    let before = current(tx, repository, tag)
+        .await?
+        .map(|(digest, _)| digest);
     let now = tx.now();
     let columns: [Value; 7] = [
         repository.value(),
@@ -184,5 +248,27 @@ pub(crate) async fn point(
         target.origin.value(),
         target.checked_at.into(),
     ];
-    tx.execute(POINT, &columns).await.map(drop)
+    tx.execute(POINT, &columns).await?;
+    let from = match before {
+        // A cached tag may have been evicted: it has not moved when it comes back where it was.
+        None if target.origin == Origin::Mirrored => {
+            tag_moves::last(tx, repository, tag.as_str()).await?
+        }
+        before => before,
+    };
+    if from.as_ref() == Some(target.digest) {
+        return Ok(());
+    }
+    if let Some(from) = &from
+        && repositories::is_local(tx, repository).await?
+    {
+        candidates::note_now(tx, repository, from, CandidateKind::Manifest).await?;
+    }
+    let moving = Moving {
+        by: target.by,
+        origin: target.origin,
+        from: from.as_ref(),
+        to: Some(target.digest),
+    };
+    tag_moves::note(tx, repository, tag.as_str(), &moving).await
 }

@@ -51,6 +51,32 @@ pub struct NewUpload {
     pub store_state: Vec<u8>,
     /// Who did it.
     pub by: String,
+    /// Who counts towards the limit; empty for work of the server itself, which has none.
+    pub client: String,
+    /// The most uploads that client may have open, this one included; `None` without a limit.
+    pub most: Option<u64>,
+}
+
+/// What became of a [`NewUpload`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadBegun {
+    /// It is recorded.
+    Begun,
+    /// Its client has as many open as it may; nothing was written.
+    TooMany,
+}
+
+/// An upload of a client that nobody moved on for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleUpload {
+    /// Its id.
+    pub id: UploadId,
+    /// The repository it is for.
+    pub repository: RepositoryName,
+    /// How many bytes are acknowledged.
+    pub offset: u64,
+    /// When it last moved on, in microseconds since 1970.
+    pub updated_at: i64,
 }
 
 /// An upload under way.
@@ -108,8 +134,11 @@ pub enum AdvanceOutcome {
 }
 
 const CREATE: &str = "INSERT INTO uploads (id, repository, purpose, \"offset\", revision, algorithm, \
-        hash_state, store_state, created_at, updated_at, created_by) \
-    VALUES ($1, $2, $3, 0, 0, $4, $5, $6, $7, $7, $8) ON CONFLICT (id) DO NOTHING";
+        hash_state, store_state, created_at, updated_at, created_by, client) \
+    VALUES ($1, $2, $3, 0, 0, $4, $5, $6, $7, $7, $8, $9) ON CONFLICT (id) DO NOTHING";
+
+/// They are never many more than the limit.
+pub(crate) const OPEN_OF_CLIENT: &str = "SELECT count(*) FROM uploads WHERE client = $1";
 
 pub(crate) const UPLOAD: &str = "SELECT repository, purpose, \"offset\", revision, algorithm, hash_state, \
         store_state, created_at, updated_at, created_by \
@@ -121,15 +150,24 @@ pub(crate) const ADVANCE: &str = "UPDATE uploads SET \"offset\" = $3, revision =
 
 const DELETE: &str = "DELETE FROM uploads WHERE id = $1";
 
+/// Only of clients (purpose 1): what a mirror fetches ends with its process.
+pub(crate) const IDLE: &str = "SELECT id, repository, \"offset\", updated_at FROM uploads \
+    WHERE updated_at <= $1 AND (updated_at, id) > ($2, $3) AND purpose = 1 ORDER BY updated_at, id LIMIT $4";
+
+const DELETE_IDLE: &str = "DELETE FROM uploads WHERE id = $1 AND updated_at <= $2";
+
+/// The rows of a page of idle uploads.
+const PAGE: u64 = 100;
+
 /// Every row is wanted: at the start, to tell the store's orphans from what can be continued.
 const OPEN: &str = "SELECT id, purpose FROM uploads ORDER BY id";
 
 impl Metadata {
-    /// Records an upload that begins.
+    /// Records an upload that begins, unless its client has too many open.
     ///
     /// # Errors
     /// [`Error::Conflict`] when one with that id exists.
-    pub async fn create_upload(&self, upload: NewUpload) -> Result<()> {
+    pub async fn create_upload(&self, upload: NewUpload) -> Result<UploadBegun> {
         self.write(upload, |tx, upload| Box::pin(create_upload(tx, upload)))
             .await
     }
@@ -157,6 +195,46 @@ impl Metadata {
             .await
     }
 
+    /// Returns the next uploads of clients that nobody moved on since `until` (microseconds since 1970), the longest idle
+    /// first, after `after`; none when there are no more.
+    pub async fn idle_uploads(
+        &self,
+        until: i64,
+        after: Option<&IdleUpload>,
+    ) -> Result<Vec<IdleUpload>> {
+        let after = match after {
+            Some(last) => (last.updated_at, last.id.to_string()),
+            None => (i64::MIN, String::new()),
+        };
+        self.read((until, after), |tx, (until, (updated_at, id))| {
+            Box::pin(async move {
+                let start = [
+                    (*until).into(),
+                    (*updated_at).into(),
+                    id.as_str().into(),
+                    PAGE.into(),
+                ];
+                tx.query(IDLE, &start)
+                    .await?
+                    .iter()
+                    .map(idle_upload)
+                    .collect()
+            })
+        })
+        .await
+    }
+
+    /// Ends an upload that nobody moved on since `until`, in microseconds since 1970, and returns whether it did.
+    pub async fn delete_idle_upload(&self, id: &UploadId, until: i64) -> Result<bool> {
+        self.write((id.clone(), until), |tx, (id, until)| {
+            Box::pin(async move {
+                let key = [id.as_str().into(), (*until).into()];
+                Ok(tx.execute(DELETE_IDLE, &key).await? > 0)
+            })
+        })
+        .await
+    }
+
     /// Returns every upload under way.
     pub async fn open_uploads(&self) -> Result<Vec<(UploadId, UploadPurpose)>> {
         self.read((), |tx, ()| {
@@ -171,7 +249,15 @@ pub(crate) async fn remove(tx: &mut Tx, id: &UploadId) -> Result<bool> {
     Ok(tx.execute(DELETE, &[id.as_str().into()]).await? > 0)
 }
 
-async fn create_upload(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
+async fn create_upload(tx: &mut Tx, upload: &NewUpload) -> Result<UploadBegun> {
+    if let Some(most) = upload.most {
+        let of_client = [upload.client.as_str().into()];
+        let row = tx.query_one(OPEN_OF_CLIENT, &of_client).await?;
+        let open = row.map(|row| row.u64(0)).transpose()?.unwrap_or(0);
+        if open >= most {
+            return Ok(UploadBegun::TooMany);
+        }
+    }
     let columns = [
         upload.id.as_str().into(),
         (&upload.repository).into(),
@@ -181,13 +267,14 @@ async fn create_upload(tx: &mut Tx, upload: &NewUpload) -> Result<()> {
         upload.store_state.as_slice().into(),
         tx.now().into(),
         upload.by.as_str().into(),
+        upload.client.as_str().into(),
     ];
     if tx.execute(CREATE, &columns).await? == 0 {
         return Err(Error::Conflict {
             what: format!("upload {}", upload.id),
         });
     }
-    Ok(())
+    Ok(UploadBegun::Begun)
 }
 
 async fn advance_upload(tx: &mut Tx, advance: &Advance) -> Result<AdvanceOutcome> {
@@ -224,7 +311,20 @@ fn upload_row(id: &UploadId, row: &Row) -> Result<UploadRow> {
     })
 }
 
+fn upload_id(text: &str) -> Result<UploadId> {
+    UploadId::parse(text).map_err(|_| Error::corrupt("id is not an upload id"))
+}
+
+fn idle_upload(row: &Row) -> Result<IdleUpload> {
+    Ok(IdleUpload {
+        id: upload_id(row.text(0)?)?,
+        repository: row.repository_name(1)?,
+        offset: row.u64(2)?,
+        updated_at: row.i64(3)?,
+    })
+}
+
 fn open_upload(row: &Row) -> Result<(UploadId, UploadPurpose)> {
-    let id = UploadId::parse(row.text(0)?).map_err(|_| Error::corrupt("id is not an upload id"))?;
+    let id = upload_id(row.text(0)?)?;
     Ok((id, row.code(1, UploadPurpose::from_code)?))
 }

@@ -55,6 +55,41 @@ impl Server {
         }
     }
 
+    /// Returns the server that runs with this configuration; `None` where none does, so that the command may do its work
+    /// itself. One that is named by its URL must be there.
+    ///
+    /// # Errors
+    /// The configuration's, and a socket that belongs to somebody else.
+    pub(in crate::cli) fn running(
+        arguments: &ServerArguments,
+        environment: &Environment,
+    ) -> Result<Option<Self>, Failure> {
+        if arguments.server.is_some() {
+            return Self::find(arguments, environment).map(Some);
+        }
+        let loaded = load(&arguments.configuration.sources(), environment)?;
+        let path = loaded.config.storage.socket();
+        let connected = shortened(&path).and_then(|(short, _kept)| UnixStream::connect(short));
+        match connected {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Ok(_) | Err(_) => Self::of_socket(&path).map(Some),
+        }
+    }
+
+    /// Tells whether a server answers on the socket at `path`.
+    pub(in crate::cli) fn answers_at(path: &Path) -> bool {
+        shortened(path)
+            .and_then(|(short, _kept)| UnixStream::connect(short))
+            .is_ok()
+    }
+
     fn at(url: &str, token: Option<String>) -> Result<Self, Failure> {
         let address =
             Address::at(url).map_err(|reason| Failure::new(format!("--server {url}: {reason}")))?;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::connection::{Server, printable};
@@ -60,6 +61,14 @@ impl<'s> Shown<'s> {
                 bar.tick();
             }
             Self::Lines(lines) => lines.show(line(job), now),
+        }
+    }
+
+    /// Prints something else without the bar in its way.
+    fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Bar(bar) => bar.suspend(print),
+            Self::Lines(_) | Self::Nothing => print(),
         }
     }
 
@@ -128,12 +137,72 @@ fn counts(progress: &Progress) -> String {
 pub(in crate::cli) async fn follow(
     server: &Server,
     started: Value,
+    shown: Shown<'_>,
+) -> Result<(Value, Job), Failure> {
+    wait(server, started, shown, None).await
+}
+
+/// Waits as [`follow`] does, and gives every line that the job tells to `line` while it goes on.
+///
+/// # Errors
+/// As [`follow`], and those of `line`; the job goes on without.
+pub(in crate::cli) async fn follow_lines(
+    server: &Server,
+    started: Value,
+    shown: Shown<'_>,
+    line: &mut dyn FnMut(&Value) -> Result<(), Failure>,
+) -> Result<(Value, Job), Failure> {
+    wait(server, started, shown, Some(Told { cursor: 0, line })).await
+}
+
+/// What was read of the lines that a job tells.
+struct Told<'l> {
+    cursor: i64,
+    line: &'l mut dyn FnMut(&Value) -> Result<(), Failure>,
+}
+
+/// A page of them.
+#[derive(Deserialize)]
+struct LinePage {
+    lines: Vec<Value>,
+    next: i64,
+}
+
+impl Told<'_> {
+    /// Reads what came since the last time.
+    async fn read(&mut self, server: &Server, job: &Job, shown: &Shown<'_>) -> Result<(), Failure> {
+        loop {
+            let (id, cursor) = (job.id, self.cursor);
+            let path = format!("/jobs/{id}/lines?limit=1000&cursor={cursor}");
+            let told = server
+                .get(&path)
+                .await
+                .map_err(|failure| lost(job, &failure))?;
+            let page = LinePage::deserialize(told).map_err(|error| {
+                Failure::new(format!("the server tells strange lines of a job: {error}"))
+            })?;
+            if page.lines.is_empty() {
+                return Ok(());
+            }
+            self.cursor = page.next;
+            shown.aside(|| page.lines.iter().try_for_each(|line| (self.line)(line)))?;
+        }
+    }
+}
+
+async fn wait(
+    server: &Server,
+    started: Value,
     mut shown: Shown<'_>,
+    mut lines: Option<Told<'_>>,
 ) -> Result<(Value, Job), Failure> {
     let mut told = started;
     let mut pause = FIRST_PAUSE;
     loop {
         let job = Job::of(&told)?;
+        if let Some(lines) = &mut lines {
+            lines.read(server, &job, &shown).await?;
+        }
         match job.standing() {
             Standing::UnderWay => shown.show(&job, Instant::now()),
             Standing::Done => {

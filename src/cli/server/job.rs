@@ -36,6 +36,12 @@ pub(in crate::cli) struct Progress {
     #[serde(rename = "bytesfreed")]
     pub(in crate::cli) bytes_freed: u64,
     pub(in crate::cli) kept: u64,
+    pub(in crate::cli) reviewed: u64,
+    pub(in crate::cli) blobs: u64,
+    pub(in crate::cli) remaining: u64,
+    pub(in crate::cli) unlisted: u64,
+    #[serde(rename = "helduntil")]
+    pub(in crate::cli) held_until: Option<i64>,
 }
 
 /// How a job stands.

@@ -5,8 +5,10 @@ mod arguments;
 mod connection;
 mod follow;
 mod job;
+mod moment;
 
 pub use arguments::{Format, ServerArguments};
 pub(super) use connection::{Server, printable};
-pub(super) use follow::{Shown, follow};
+pub(super) use follow::{Shown, follow, follow_lines};
 pub(super) use job::{Job, Progress};
+pub(super) use moment::moment;

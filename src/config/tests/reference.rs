@@ -11,7 +11,7 @@ use super::load::without_file;
 use crate::config::catalogue::{Standing, table};
 
 /// Sections of Distribution whose keys the page need not repeat.
-const DISTRIBUTIONS: &[&str] = &["log", "storage", "catalog", "validation"];
+const DISTRIBUTIONS: &[&str] = &["log", "catalog", "validation"];
 
 /// Keys of Distribution in sections that the page has.
 const DISTRIBUTIONS_KEYS: &[&str] = &[
@@ -23,6 +23,9 @@ const DISTRIBUTIONS_KEYS: &[&str] = &[
     "http.relativeurls",
     "http.draintimeout",
     "http.headers.*[]",
+    "storage.filesystem.rootdirectory",
+    "storage.delete.enabled",
+    "storage.maintenance.readonly.enabled",
     "proxy.username",
     "proxy.password",
 ];

@@ -283,7 +283,22 @@ const EVERY_SUPPORTED_VARIABLE: &[(&str, &str)] = &[
     ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "true"),
     ("REGISTRY_CATALOG_MAXENTRIES", "7"),
     ("REGISTRY_VALIDATION_DISABLED", "true"),
+    ("REGISTRY_BACKUP_SCHEDULE", "30 2 * * *"),
+    ("REGISTRY_BACKUP_KEEP", "14"),
+    ("REGISTRY_BACKUP_DESTINATION", "/mnt/backup"),
+    ("REGISTRY_GC_ENABLED", "false"),
+    ("REGISTRY_GC_GRACE", "72h"),
     ("REGISTRY_GC_LEASE", "2h"),
+    ("REGISTRY_GC_DELETEUNTAGGED", "true"),
+    ("REGISTRY_GC_INTERVAL", "15m"),
+    ("REGISTRY_GC_RATE", "200"),
+    ("REGISTRY_GC_LOWSPACEGRACE", "1m"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_ENABLED", "true"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_AGE", "72h"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_INTERVAL", "6h"),
+    ("REGISTRY_STORAGE_MAINTENANCE_UPLOADPURGING_DRYRUN", "true"),
+    ("REGISTRY_UPLOADS_MAXPERSUBJECT", "9"),
+    ("REGISTRY_UPLOADS_MAXAGE", "24h"),
     ("REGISTRY_PROXY_REMOTEURL", "https://up.example"),
     ("REGISTRY_PROXY_USERNAME", "u"),
     ("REGISTRY_PROXY_PASSWORD", "p"),
@@ -390,6 +405,11 @@ fn every_supported_key_can_be_set_by_its_variable() {
     assert_eq!(config.catalog.maxentries, 7);
     assert!(config.validation.disabled && config.log.accesslog_disabled);
     assert_eq!(config.gc.lease, Duration::from_secs(7200));
+    assert_eq!(config.uploads.maxpersubject, Some(9));
+    let purging = config.uploads.purging.unwrap();
+    assert_eq!(purging.age, Duration::from_secs(24 * 3600));
+    assert_eq!(purging.interval, Duration::from_secs(6 * 3600));
+    assert!(purging.dryrun);
     let mirror = config.mirrors.by_name("a.example").unwrap();
     assert_eq!(mirror.freshness.default, Duration::from_secs(300));
     assert_eq!(mirror.timeout.connect, Duration::from_secs(1));

@@ -18,6 +18,15 @@ pub(super) struct JobList {
     jobs: Vec<JobView>,
 }
 
+/// A page of what a job found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LineList {
+    /// What it found, in the order in which it did; the fields depend on the kind of the job.
+    lines: Vec<serde_json::Value>,
+    /// The cursor of the next page; while the job runs, more may come there.
+    next: i64,
+}
+
 /// Lists jobs, the latest first
 #[utoipa::path(
     get,
@@ -57,9 +66,50 @@ pub(super) async fn list(call: &Call, page: Page) -> Result<Response, Problem> {
 )]
 pub(super) async fn show(call: &Call, id: i64) -> Result<Response, Problem> {
     let found = call.context.jobs.get(id).await.map_err(problem)?;
-    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no job {id}"));
-    let job = found.ok_or_else(missing)?;
+    let job = found.ok_or_else(|| missing(id))?;
     Ok(respond::json(StatusCode::OK, "application/json", &job))
+}
+
+/// What a job found
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}/lines",
+    params(
+        ("id" = i64, Path, description = "The job"),
+        ("limit" = Option<u32>, Query, description = "The most lines, 1 to 1000; 100 without it"),
+        ("cursor" = Option<String>, Query, description = "Where a page begins, as `next` of the page before says"),
+    ),
+    responses(
+        (status = 200, description = "A page; its Link leads to the next", body = LineList),
+        (status = "default", description = "Refused or failed", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn lines(call: &Call, id: i64, page: Page) -> Result<Response, Problem> {
+    let from = page.cursor.unwrap_or(0);
+    let found = call.context.jobs.lines(id, from, page.limit).await;
+    let found = found.map_err(problem)?.ok_or_else(|| missing(id))?;
+    let next = found.last().map_or(from, |line| line.position + 1);
+    let is_full = found.len() == page.limit as usize;
+    let lines = found.iter();
+    // What another version wrote is told as it stands.
+    let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into());
+    let body = LineList {
+        lines: lines.map(|line| read(&line.line)).collect(),
+        next,
+    };
+    let mut response = respond::json(StatusCode::OK, "application/json", &body);
+    if is_full {
+        page.link(
+            &mut response,
+            &format!("{}/jobs/{id}/lines", call.root),
+            next,
+        );
+    }
+    Ok(response)
+}
+
+fn missing(id: i64) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no job {id}"))
 }
 
 /// Returns the answer to a request that started `job`.

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{jobs, mirrors};
+use super::{backup, gc, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -17,8 +17,17 @@ use crate::http::respond::{self, Response};
         mirrors::status,
         mirrors::warm,
         mirrors::purge,
+        gc::status,
+        gc::run,
+        gc::pause,
+        gc::resume,
+        links::export,
+        backup::start,
         jobs::list,
-        jobs::show
+        jobs::show,
+        jobs::lines,
+        tags::history,
+        tags::restore
     )
 )]
 pub(super) struct Document;

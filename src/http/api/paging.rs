@@ -16,7 +16,7 @@ const MOST: u32 = 1000;
 pub(super) struct Page {
     /// The most entries.
     pub limit: u32,
-    /// Entries before this one.
+    /// Where it begins: in a list with the latest first, before this entry; in one with the first first, at it.
     pub cursor: Option<i64>,
 }
 
@@ -60,6 +60,6 @@ fn limit(text: &str) -> Result<u32, Problem> {
 }
 
 fn cursor(text: &str) -> Result<i64, Problem> {
-    let known = text.parse().ok().filter(|cursor| *cursor > 0);
+    let known = text.parse().ok().filter(|cursor| *cursor >= 0);
     known.ok_or_else(|| Problem::bad_request("cursor is none that this server gave"))
 }

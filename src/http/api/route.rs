@@ -6,6 +6,7 @@ use oci::{Action, Resource};
 
 use super::paging::Page;
 use super::problem::Problem;
+use super::repository_path::{self, TagName, TagNoun};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +19,28 @@ pub(super) enum Route {
     Warm,
     /// Forget mirrored images.
     Purge,
+    /// How the collector stands.
+    Collector,
+    /// Collect what nothing names any more.
+    Collect,
+    /// Let the collector pause.
+    PauseCollector,
+    /// Let the collector go on.
+    ResumeCollector,
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database.
+    Backup,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
     Job(i64),
+    /// The moves of a tag.
+    TagHistory(TagName, Page),
+    /// Put a tag back.
+    TagRestore(TagName),
+    /// What a job found.
+    JobLines(i64, Page),
 }
 
 /// A path with the methods it has.
@@ -31,8 +50,17 @@ pub(super) enum Endpoint {
     Mirrors,
     Warm,
     Purge,
+    Collector,
+    Collect,
+    PauseCollector,
+    ResumeCollector,
+    ExportLinks,
+    Backup,
     Jobs,
     Job,
+    TagHistory,
+    TagRestore,
+    JobLines,
 }
 
 impl Endpoint {
@@ -44,9 +72,18 @@ impl Endpoint {
             Self::OpenApi => Some(Self::Mirrors),
             Self::Mirrors => Some(Self::Warm),
             Self::Warm => Some(Self::Purge),
-            Self::Purge => Some(Self::Jobs),
+            Self::Purge => Some(Self::Collector),
+            Self::Collector => Some(Self::Collect),
+            Self::Collect => Some(Self::PauseCollector),
+            Self::PauseCollector => Some(Self::ResumeCollector),
+            Self::ResumeCollector => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
-            Self::Job => None,
+            Self::Job => Some(Self::JobLines),
+            Self::JobLines => Some(Self::TagHistory),
+            Self::TagHistory => Some(Self::TagRestore),
+            Self::TagRestore => None,
         };
         std::iter::successors(Some(Self::OpenApi), next)
     }
@@ -59,16 +96,38 @@ impl Endpoint {
             Self::Mirrors => "/mirrors",
             Self::Warm => "/mirrors/warm",
             Self::Purge => "/mirrors/purge",
+            Self::Collector => "/gc",
+            Self::Collect => "/gc/run",
+            Self::PauseCollector => "/gc/pause",
+            Self::ResumeCollector => "/gc/resume",
+            Self::ExportLinks => "/export-links",
+            Self::Backup => "/backup",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
+            Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
+            Self::TagRestore => "/repositories/{name}/-/tags/{tag}/restore",
+            Self::JobLines => "/jobs/{id}/lines",
         }
     }
 
     /// Returns the value of `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::OpenApi | Self::Mirrors | Self::Jobs | Self::Job => "GET, HEAD",
-            Self::Warm | Self::Purge => "POST",
+            Self::OpenApi
+            | Self::Mirrors
+            | Self::Collector
+            | Self::Jobs
+            | Self::Job
+            | Self::JobLines
+            | Self::TagHistory => "GET, HEAD",
+            Self::Warm
+            | Self::Purge
+            | Self::Collect
+            | Self::PauseCollector
+            | Self::ResumeCollector
+            | Self::ExportLinks
+            | Self::Backup
+            | Self::TagRestore => "POST",
         }
     }
 
@@ -81,6 +140,9 @@ impl Route {
     /// Reads what `method`, `path` (what follows the root of the API; empty, or begins with `/`) and
     /// `query` ask for.
     pub(super) fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Problem> {
+        if let Some(below) = path.strip_prefix("/repositories/") {
+            return Self::of_repository(method, below, query);
+        }
         let mut segments = path.split('/');
         segments.next();
         let segments: Vec<&str> = segments.take(4).collect();
@@ -89,22 +151,57 @@ impl Route {
             ["mirrors"] => (Endpoint::Mirrors, None),
             ["mirrors", "warm"] => (Endpoint::Warm, None),
             ["mirrors", "purge"] => (Endpoint::Purge, None),
+            ["gc"] => (Endpoint::Collector, None),
+            ["gc", "run"] => (Endpoint::Collect, None),
+            ["gc", "pause"] => (Endpoint::PauseCollector, None),
+            ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["export-links"] => (Endpoint::ExportLinks, None),
+            ["backup"] => (Endpoint::Backup, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
+            ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
             _ => return Err(Problem::not_found()),
         };
         if !endpoint.allows(method) {
             return Err(Problem::method_not_allowed(endpoint.allow()));
         }
-        let page = Page::parse(query, endpoint == Endpoint::Jobs)?;
+        let is_list = matches!(endpoint, Endpoint::Jobs | Endpoint::JobLines);
+        let page = Page::parse(query, is_list)?;
         Ok(match (endpoint, id) {
             (Endpoint::OpenApi, _) => Self::OpenApi,
             (Endpoint::Mirrors, _) => Self::Mirrors,
             (Endpoint::Warm, _) => Self::Warm,
             (Endpoint::Purge, _) => Self::Purge,
+            (Endpoint::Collector, _) => Self::Collector,
+            (Endpoint::Collect, _) => Self::Collect,
+            (Endpoint::PauseCollector, _) => Self::PauseCollector,
+            (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::ExportLinks, _) => Self::ExportLinks,
+            (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
-            (Endpoint::Job, None) => return Err(Problem::not_found()),
+            (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),
+            (Endpoint::Job | Endpoint::JobLines, None)
+            | (Endpoint::TagHistory | Endpoint::TagRestore, _) => {
+                return Err(Problem::not_found());
+            }
+        })
+    }
+
+    /// Reads what follows `/repositories/`.
+    fn of_repository(method: &Method, below: &str, query: Option<&str>) -> Result<Self, Problem> {
+        let (tag, noun) = repository_path::parse(below)?;
+        let endpoint = match noun {
+            TagNoun::History => Endpoint::TagHistory,
+            TagNoun::Restore => Endpoint::TagRestore,
+        };
+        if !endpoint.allows(method) {
+            return Err(Problem::method_not_allowed(endpoint.allow()));
+        }
+        let page = Page::parse(query, noun == TagNoun::History)?;
+        Ok(match noun {
+            TagNoun::History => Self::TagHistory(tag, page),
+            TagNoun::Restore => Self::TagRestore(tag),
         })
     }
 

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 
 use super::problem::Problem;
 use super::route::Route;
-use super::{jobs, mirrors, openapi};
+use super::{backup, gc, jobs, links, mirrors, openapi, tags};
 use crate::auth::Caller;
 use crate::http::context::Context;
 use crate::http::gate;
@@ -75,7 +75,16 @@ async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response
         Route::Mirrors => Ok(mirrors::status(call).await),
         Route::Warm => mirrors::warm(call, body).await,
         Route::Purge => mirrors::purge(call, body).await,
+        Route::Collector => gc::status(call).await,
+        Route::Collect => gc::run(call, body).await,
+        Route::PauseCollector => gc::pause(call).await,
+        Route::ResumeCollector => gc::resume(call).await,
+        Route::ExportLinks => links::export(call, body).await,
+        Route::Backup => backup::start(call, body).await,
         Route::Jobs(page) => jobs::list(call, page).await,
         Route::Job(id) => jobs::show(call, id).await,
+        Route::TagHistory(tag, page) => tags::history(call, &tag, page).await,
+        Route::TagRestore(tag) => tags::restore(call, &tag, body).await,
+        Route::JobLines(id, page) => jobs::lines(call, id, page).await,
     }
 }

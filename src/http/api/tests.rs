@@ -60,7 +60,11 @@ fn every_endpoint_is_documented_and_nothing_else_is() {
 #[test]
 fn every_documented_path_is_routed_with_its_method_alone() {
     for endpoint in Endpoint::all() {
-        let path = endpoint.template().replace("{id}", "7");
+        let path = endpoint
+            .template()
+            .replace("{id}", "7")
+            .replace("{name}", "team/app")
+            .replace("{tag}", "v1");
         for method in [
             Method::GET,
             Method::HEAD,
@@ -147,6 +151,50 @@ fn paths_are_never_normalised() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn a_repository_stands_raw_and_ends_where_no_name_goes_on() {
+    let found = parse(
+        &Method::POST,
+        "/repositories/docker.io/library/nginx/-/tags/1.27/restore",
+    );
+    let Ok(Route::TagRestore(tag)) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(tag.repository.as_str(), "docker.io/library/nginx");
+    assert_eq!(tag.tag.as_str(), "1.27");
+    for (path, status) in [
+        ("/repositories", StatusCode::NOT_FOUND),
+        ("/repositories/", StatusCode::NOT_FOUND),
+        ("/repositories/a/tags/v1/history", StatusCode::NOT_FOUND),
+        ("/repositories/a/-/tags/v1", StatusCode::NOT_FOUND),
+        ("/repositories/a/-/tags/v1/history/", StatusCode::NOT_FOUND),
+        ("/repositories/a/-/tags/v1/history/x", StatusCode::NOT_FOUND),
+        ("/repositories/a/-/tags//history", StatusCode::BAD_REQUEST),
+        ("/repositories//-/tags/v1/history", StatusCode::BAD_REQUEST),
+        ("/repositories/A/-/tags/v1/history", StatusCode::BAD_REQUEST),
+        (
+            "/repositories/a/-/tags/%76/history",
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        assert_eq!(refusal(&Method::GET, path).0, status, "{path}");
+    }
+    let paged = parse(
+        &Method::GET,
+        "/repositories/a/-/tags/v1/history?limit=2&cursor=9",
+    );
+    assert!(matches!(
+        paged,
+        Ok(Route::TagHistory(
+            _,
+            Page {
+                limit: 2,
+                cursor: Some(9)
+            }
+        ))
+    ));
 }
 
 #[test]

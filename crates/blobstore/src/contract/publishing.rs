@@ -1,8 +1,11 @@
 //! The clauses about the step from upload to blob: complete or not at all, and nothing reaches the blob afterwards.
 
+use oci::{Algorithm, Digest, UploadId};
+
 use super::steps::{
     address_of, append, chunk, is_absent, publish, read, store_blob, upload, upload_id,
 };
+use crate::address::{BlobAddress, BlobKey};
 use crate::error::ErrorKind;
 use crate::store::BlobStore;
 
@@ -56,6 +59,70 @@ pub fn publishing_the_same_upload_again_does_no_harm(store: &dyn BlobStore) {
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
     assert_eq!(read(store, &at), b"bytes");
+}
+
+/// Returns the blobs the upload was published as, sorted.
+fn published(store: &dyn BlobStore, id: &UploadId) -> Vec<BlobAddress> {
+    let mut blobs = store.published(id).expect("an upload can be looked at");
+    blobs.sort();
+    blobs
+}
+
+/// Whether anything is left of the upload. Some storages cannot keep it beside the blob.
+fn is_left(store: &dyn BlobStore, id: &UploadId) -> bool {
+    let uploads = store.list_uploads().expect("uploads can be listed");
+    uploads.contains(id)
+}
+
+/// Nobody takes an upload for a blob because another one of the same bytes is there.
+pub fn an_upload_that_was_not_published_is_no_blob(store: &dyn BlobStore) {
+    store_blob(store, &upload_id(1), b"bytes", &address_of(b"bytes"));
+    assert_eq!(published(store, &upload_id(1)), []);
+    upload(store, &upload_id(2), b"bytes");
+    assert_eq!(published(store, &upload_id(2)), []);
+    assert_eq!(published(store, &upload_id(3)), []);
+}
+
+/// What was published and never committed is found from the upload, under every address it was published at.
+pub fn an_upload_that_stays_tells_the_blobs_it_was_published_as(store: &dyn BlobStore) {
+    let (id, at) = (upload_id(1), address_of(b"bytes"));
+    let keyed = BlobAddress {
+        key: BlobKey::parse("a-key"),
+        ..at.clone()
+    };
+    let long = BlobAddress {
+        digest: Digest::of(Algorithm::Sha512, b"bytes"),
+        key: None,
+    };
+    let state = upload(store, &id, b"bytes");
+    let mut at_all = Vec::new();
+    for at in [at, keyed, long] {
+        match store.publish(&id, &state, 5, &at) {
+            Ok(()) => at_all.push(at),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+        }
+        at_all.sort();
+        let expected: &[BlobAddress] = if is_left(store, &id) { &at_all } else { &[] };
+        assert_eq!(published(store, &id), expected);
+    }
+    store.abort_upload(&id).expect("a published upload ends");
+    assert_eq!(published(store, &id), []);
+}
+
+/// What another upload put in its place is not taken for this one's.
+pub fn a_blob_that_was_replaced_or_deleted_is_no_longer_the_uploads(store: &dyn BlobStore) {
+    let at = address_of(b"bytes");
+    for delete in [false, true] {
+        let id = upload_id(u32::from(delete));
+        let state = upload(store, &id, b"bytes");
+        publish(store, &id, &state, b"bytes", &at);
+        if delete {
+            store.delete(&at).expect("a blob can be deleted");
+        } else {
+            store_blob(store, &upload_id(2), b"bytes", &at);
+        }
+        assert_eq!(published(store, &id), []);
+    }
 }
 
 /// The end of an upload ends nothing but the upload.

@@ -51,6 +51,18 @@ impl Filesystem {
         })
     }
 
+    /// Returns the store at `root` for looking at what is there; nothing is created, and nothing may be stored.
+    ///
+    /// # Errors
+    /// `Other` when the working directory is needed and gone.
+    pub fn of_existing(root: &Path) -> Result<Self> {
+        let failed = Error::while_doing("opening the store");
+        Ok(Self {
+            layout: Layout::new(std::path::absolute(root).map_err(failed)?),
+            durable_shards: DurableShards::default(),
+        })
+    }
+
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -99,6 +111,10 @@ impl BlobStore for Filesystem {
     ) -> Result<()> {
         check_state(state, "publishing an upload")?;
         self.publish_upload(id, size, &self.layout.blob(at))
+    }
+
+    fn published(&self, id: &UploadId) -> Result<Vec<BlobAddress>> {
+        self.find_published(id)
     }
 
     fn abort_upload(&self, id: &UploadId) -> Result<()> {

@@ -45,7 +45,7 @@ pub(super) fn lock(file: &File, context: &'static str) -> Result<()> {
 
 /// Returns `options` that do not follow a symbolic link in the last component, and never wait for the other end
 /// of a pipe.
-pub(super) fn without_surprises(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn without_surprises(options: &mut OpenOptions) -> &mut OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.custom_flags(flags.bits().cast_signed())
 }

@@ -107,3 +107,26 @@ pub(super) fn address_of(digest: Digest, name: &OsStr) -> Option<BlobAddress> {
     };
     Some(BlobAddress { digest, key })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use oci::{Algorithm, Digest};
+
+    use super::Layout;
+    use crate::address::{BlobAddress, BlobKey};
+
+    #[test]
+    fn a_blob_lies_where_its_address_says() {
+        let layout = Layout::new("/store".into());
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for key in [None, BlobKey::parse("2f-9z")] {
+                let digest = Digest::of(algorithm, b"somewhere");
+                let at = BlobAddress { digest, key };
+                let expected = Path::new("/store").join(at.path());
+                assert_eq!(layout.blob(&at).data, expected);
+            }
+        }
+    }
+}

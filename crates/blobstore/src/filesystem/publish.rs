@@ -76,7 +76,7 @@ impl Filesystem {
     }
 
     /// Renames `source` to the blob's name and makes the directories on the way.
-    fn move_into_place(&self, source: &Path, place: &BlobPlace) -> io::Result<Shard> {
+    pub(super) fn move_into_place(&self, source: &Path, place: &BlobPlace) -> io::Result<Shard> {
         let mut shard = Shard::Existed;
         let mut attempt = 1;
         loop {
@@ -98,7 +98,7 @@ impl Filesystem {
 
     /// Flushes the directories that lead to the blob. An entry that was there already may be another publisher's who
     /// has not flushed it yet, so having created it or not does not matter.
-    fn sync_place(&self, place: &BlobPlace, shard: Shard) -> io::Result<()> {
+    pub(super) fn sync_place(&self, place: &BlobPlace, shard: Shard) -> io::Result<()> {
         sync_directory(&place.directory)?;
         sync_directory(&place.shard)?;
         if shard == Shard::Created || !self.durable_shards().contains(&place.shard) {
@@ -112,7 +112,7 @@ impl Filesystem {
 
 /// Whether this publication made the shard's directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shard {
+pub(super) enum Shard {
     Existed,
     Created,
 }

@@ -35,6 +35,12 @@ ALTER TABLE blobs ADD COLUMN checked_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE blobs ADD COLUMN damage TEXT;
 CREATE INDEX blobs_quarantined ON blobs (digest, id) WHERE state = 3;
 
+-- Scrubs that did not end, by what they are over: what was found right since they began is not hashed again.
+CREATE TABLE scrubs (
+    scope    TEXT    NOT NULL PRIMARY KEY,
+    began_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The moves of tags. NULL in from_digest: the tag was made; NULL in to_digest: it was deleted.
 CREATE TABLE tag_moves (
     id            INTEGER PRIMARY KEY,
@@ -51,10 +57,33 @@ CREATE INDEX tag_moves_of ON tag_moves (repository_id, tag, id);
 -- client: who counts towards the limit of open uploads.
 ALTER TABLE uploads ADD COLUMN client TEXT NOT NULL DEFAULT '';
 CREATE INDEX uploads_client ON uploads (client);
-CREATE INDEX uploads_updated ON uploads (updated_at);
+CREATE INDEX uploads_updated ON uploads (updated_at, id);
 
 -- Since an import found something here that it could not use: nothing of this repository is collected.
 ALTER TABLE repositories ADD COLUMN held_since INTEGER;
+
+-- Link files of a Distribution registry below the store root, by the names of their repositories there.
+CREATE TABLE link_repositories (
+    id         INTEGER PRIMARY KEY,
+    name       TEXT    NOT NULL UNIQUE,
+    repository TEXT    NOT NULL
+) STRICT;
+
+-- What was taken from link files or written into them: a file that still says it says nothing new.
+-- kind: 1 layer, 2 manifest, 3 tag, 4 a manifest that could not be used and is kept. name: a digest, or a tag's bytes.
+CREATE TABLE link_files (
+    link_repository_id INTEGER NOT NULL,
+    kind               INTEGER NOT NULL,
+    name               BLOB    NOT NULL,
+    target             BLOB    NOT NULL,
+    PRIMARY KEY (link_repository_id, kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- The last import that came to its end: one row, or none.
+CREATE TABLE imports (
+    ended_at INTEGER NOT NULL,
+    report   TEXT    NOT NULL
+) STRICT;
 
 -- Lines of what a job found, JSON of the program each; they go with their job.
 CREATE TABLE job_lines (

@@ -105,6 +105,8 @@ pub(super) async fn a_commit_ends_its_upload(world: World) {
         hash_state: None,
         store_state: vec![1],
         by: "anonymous".into(),
+        client: String::new(),
+        most: None,
     };
     world.metadata.create_upload(upload).await.expect("creates");
     world

@@ -2,7 +2,7 @@
 
 use oci::ReferenceKind;
 
-use super::support::{World, commit, digest, name, push, references};
+use super::support::{World, commit, digest, lease_of, name, push, references};
 use crate::clock::tests::{HOUR, NOON, SECOND};
 use crate::{CommitBlob, Origin, PushManifest};
 
@@ -21,7 +21,7 @@ pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: W
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -34,7 +34,7 @@ pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: W
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -45,7 +45,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -54,7 +54,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(&digest("blob"), HOUR)
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -71,7 +71,7 @@ pub(super) async fn a_lease_is_never_shortened(world: World) {
     assert!(
         world
             .metadata
-            .extend_lease(&digest("blob"), SECOND)
+            .extend_lease(lease_of("b", "blob", SECOND))
             .await
             .expect("answers")
     );

@@ -92,7 +92,7 @@ pub(super) async fn deleting_a_manifest_deletes_its_tags_and_nothing_else(world:
     assert!(
         world
             .metadata
-            .delete_manifest(&name("a"), &digest("m"))
+            .delete_manifest(&name("a"), &digest("m"), "alice")
             .await
             .expect("deletes")
     );
@@ -111,13 +111,13 @@ pub(super) async fn deleting_a_manifest_deletes_its_tags_and_nothing_else(world:
     assert!(
         !world
             .metadata
-            .delete_manifest(&name("a"), &digest("m"))
+            .delete_manifest(&name("a"), &digest("m"), "alice")
             .await
             .expect("answers")
     );
     let unknown = world
         .metadata
-        .delete_manifest(&name("unknown"), &digest("m"))
+        .delete_manifest(&name("unknown"), &digest("m"), "alice")
         .await;
     assert!(!unknown.expect("answers"));
 }
@@ -126,7 +126,7 @@ pub(super) async fn a_deleted_and_repushed_manifest_is_back_without_its_tags(wor
     world.tagged("a", "v1", "m").await;
     world
         .metadata
-        .delete_manifest(&name("a"), &digest("m"))
+        .delete_manifest(&name("a"), &digest("m"), "alice")
         .await
         .expect("deletes");
     world.push(push("a", "m")).await;
@@ -138,7 +138,7 @@ pub(super) async fn deleting_the_last_manifest_takes_the_repository_out_of_the_l
     world.tagged("a", "v1", "m").await;
     world
         .metadata
-        .delete_manifest(&name("a"), &digest("m"))
+        .delete_manifest(&name("a"), &digest("m"), "alice")
         .await
         .expect("deletes");
     let row = world

@@ -2,6 +2,12 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod collecting;
+mod collecting_costs;
+mod collecting_model;
+mod consistency;
+mod damage;
+mod job_lines;
 mod jobs;
 mod leases;
 mod manifests;
@@ -12,6 +18,8 @@ mod pushes;
 mod reclaim;
 mod referrers;
 mod repositories;
-mod support;
+pub(crate) mod support;
+mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;

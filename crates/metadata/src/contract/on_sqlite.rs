@@ -43,6 +43,59 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    collecting_costs {
+        shared_indexes_cost_time_by_their_edges,
+        a_batch_that_frees_much_leaves_the_rest_for_the_next,
+    }
+    collecting_model {
+        a_collection_leaves_what_a_look_at_everything_leaves,
+    }
+    collecting {
+        a_blob_nobody_names_goes_after_its_grace_and_not_before,
+        a_lease_outlasts_a_grace_of_nothing,
+        what_a_manifest_names_stays_and_is_no_candidate_any_more,
+        a_deleted_image_takes_its_layers_along_and_leaves_shared_ones,
+        the_grace_of_what_a_manifest_named_begins_when_it_is_deleted,
+        an_untagged_manifest_stays_until_somebody_asks_for_it,
+        a_manifest_that_lost_its_tag_in_any_way_is_a_candidate,
+        children_of_a_kept_index_and_referrers_of_a_kept_subject_stay,
+        a_manifest_somebody_was_told_of_is_not_deleted_while_it_is_leased,
+        what_one_repository_lost_is_not_leased_there_because_another_has_it,
+        an_unlinked_blob_goes_and_one_that_is_still_named_stays,
+        a_manifest_that_another_names_as_a_layer_stays_with_it,
+        an_event_after_the_review_began_counts_anew,
+        nothing_of_a_held_repository_goes_until_it_is_released,
+        mirrored_content_is_no_candidate,
+        what_an_eviction_could_not_claim_is_found_by_the_collector,
+        the_last_manifest_takes_its_repository_out_of_the_catalog,
+    }
+    job_lines {
+        lines_are_read_in_their_order_and_in_pages,
+        a_job_keeps_so_many_lines_and_no_more,
+        who_lost_a_job_adds_no_lines_and_forgets_none,
+        lines_go_with_their_job_and_only_the_last_jobs_keep_theirs,
+    }
+    damage {
+        a_quarantined_blob_exists_to_nobody,
+        a_quarantined_manifest_is_missing_to_those_that_name_it,
+        a_quarantine_of_bytes_that_were_replaced_meanwhile_changes_nothing,
+        a_push_of_the_same_digest_ends_the_quarantine_in_its_place,
+        a_manifest_pushed_again_ends_its_quarantine,
+        a_push_under_another_key_gives_the_quarantined_bytes_up,
+        a_quarantine_is_lifted_once_and_only_of_the_bytes_that_were_looked_at,
+        quarantined_blobs_are_listed_and_counted_until_they_are_right,
+        when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
+        the_blobs_of_one_repository_are_checked_alone,
+        all_repositories_that_hold_or_name_a_digest_are_told,
+        a_scrub_that_did_not_end_is_gone_on_with_unless_it_is_too_old,
+    }
+    consistency {
+        places_are_known_in_every_state_and_under_their_key_alone,
+        bytes_that_are_entered_are_live_and_wait_for_the_collector,
+        bytes_that_are_live_elsewhere_are_superfluous,
+        names_that_lead_nowhere_are_told_and_quarantined_bytes_are_somewhere,
+        what_the_collector_does_not_know_of_is_told_until_it_does,
+    }
     jobs {
         of_many_claimers_each_job_has_one,
         an_ended_claim_is_taken_over_and_its_holder_is_not_heard,
@@ -107,6 +160,7 @@ clauses! {
         a_blob_that_could_not_be_claimed_stays_a_member_so_that_it_is_found,
         claimed_blobs_are_listed_until_they_are_forgotten,
         a_key_being_deleted_is_not_taken_again,
+        a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there,
     }
     referrers {
         a_referrer_is_told_with_its_type_and_annotations,
@@ -121,6 +175,15 @@ clauses! {
         the_catalog_sorts_the_slash_first_and_pages_by_name,
         a_repositorys_kind_never_changes,
     }
+    tag_moves {
+        a_tag_keeps_its_moves_with_when_and_by_whom,
+        a_tag_that_stays_where_it_is_has_not_moved,
+        a_deleted_manifest_moves_every_tag_it_had,
+        a_refused_push_moves_nothing,
+        a_mirrored_tag_moves_when_its_upstream_moves_it_and_not_when_it_is_evicted,
+        moves_are_paged_from_the_latest_and_found_by_digest,
+        the_newest_moves_of_a_tag_are_kept_and_its_neighbours_are_not_touched,
+    }
     tags {
         tags_are_listed_bytewise_and_paged_by_name,
         the_tags_of_an_unknown_repository_are_not_an_empty_list,
@@ -128,11 +191,21 @@ clauses! {
         a_tag_is_set_only_to_a_manifest_of_its_repository,
         a_tag_is_confirmed_only_while_it_points_there,
     }
+    upkeep {
+        after_an_end_in_order_nothing_is_held_back,
+        after_another_end_local_content_is_held_back_for_one_lease,
+        a_second_end_of_that_kind_begins_the_time_again_and_never_shortens_it,
+        what_was_only_ever_mirrored_goes_on_being_evicted,
+        a_pause_and_a_report_are_kept,
+    }
     uploads {
         an_upload_keeps_what_it_was_given_and_moves_on,
         an_upload_id_is_used_once,
         of_two_racers_exactly_one_advances,
         an_ended_upload_cannot_advance,
         open_uploads_are_listed_with_their_purpose,
+        a_client_begins_no_more_uploads_than_it_may_have_open,
+        of_many_begun_at_once_no_more_are_open_than_may,
+        idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on,
     }
 }

@@ -88,14 +88,17 @@ pub(super) async fn a_deleted_tag_and_a_deleted_manifest_take_their_pulls_along(
         world.tagged("a", tag, content).await;
         record(&world, vec![pull("a", content, Some(tag), NOON)]).await;
     }
-    let deleted = world.metadata.delete_tag(&name("a"), &tag("v1")).await;
+    let deleted = world
+        .metadata
+        .delete_tag(&name("a"), &tag("v1"), "alice")
+        .await;
     assert!(deleted.expect("deletes"));
     world.tagged("a", "v1", "m").await;
     assert_eq!(of_tag(&world, "a", "v1").await, None);
     assert_eq!(of_tag(&world, "a", "v2").await, Some(NOON));
     let deleted = world
         .metadata
-        .delete_manifest(&name("a"), &digest("m"))
+        .delete_manifest(&name("a"), &digest("m"), "alice")
         .await;
     assert!(deleted.expect("deletes"));
     world

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
+use super::support::{
+    World, commit, digest, lease_of, mirror, mirrored, name, push, references, tag,
+};
 use crate::clock::tests::{HOUR, NOON, SECOND};
 use crate::{
     Claimed, CommitBlob, Error, Evict, EvictUnit, Evicted, Mount, MountOutcome, Origin, Place,
@@ -152,7 +154,10 @@ pub(super) async fn nothing_is_evicted_from_a_local_repository(world: World) {
 
 pub(super) async fn a_lease_keeps_what_it_protects_until_it_ends(world: World) {
     image(&world, NGINX, "m", &["a"]).await;
-    let leased = world.metadata.extend_lease(&digest("a"), HOUR).await;
+    let leased = world
+        .metadata
+        .extend_lease(lease_of(NGINX, "a", HOUR))
+        .await;
     assert!(leased.expect("extends"));
     assert!(evict(&world, NGINX, "m", &["m", "a"]).await.is_none());
     assert!(world.gives(NGINX, "a").await);
@@ -235,4 +240,21 @@ pub(super) async fn a_key_being_deleted_is_not_taken_again(world: World) {
     let left = world.metadata.claimed(None).await.expect("reads");
     assert!(left.iter().all(|(_, taken_over)| !taken_over));
     assert!(world.gives(NGINX, "a").await);
+}
+
+pub(super) async fn a_place_is_taken_while_a_row_in_any_state_has_its_bytes_there(world: World) {
+    let taken = |key| {
+        let metadata = world.metadata.clone();
+        async move { metadata.is_place_taken(&digest("a"), key).await }
+    };
+    assert!(!taken(None).await.expect("reads"));
+    image(&world, NGINX, "m", &["a"]).await;
+    assert!(taken(None).await.expect("reads"));
+    let other_key = taken(Some("other")).await;
+    assert!(!other_key.expect("reads"), "a place is digest and key");
+    let gone = evict(&world, NGINX, "m", &["a"]).await.expect("goes");
+    assert!(taken(None).await.expect("reads"), "it is being deleted");
+    let ids = gone.iter().map(|blob| blob.id).collect();
+    world.metadata.forget_claimed(ids).await.expect("forgets");
+    assert!(!taken(None).await.expect("reads"));
 }

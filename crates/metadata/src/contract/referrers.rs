@@ -99,7 +99,7 @@ pub(super) async fn a_deleted_referrer_is_no_longer_listed(world: World) {
     refer(&world, "a", "sbom", SBOM).await;
     world
         .metadata
-        .delete_manifest(&name("a"), &digest("sbom"))
+        .delete_manifest(&name("a"), &digest("sbom"), "alice")
         .await
         .expect("deletes");
     assert_eq!(list(&world, None, None, 10).await, []);

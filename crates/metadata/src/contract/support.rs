@@ -7,41 +7,41 @@ use oci::{Algorithm, Digest, Reference, ReferenceKind, RepositoryName, Tag, Uplo
 
 use crate::clock::tests::{FakeClock, HOUR};
 use crate::{
-    CommitBlob, Committed, ManifestRow, Metadata, Origin, PushManifest, PushOutcome, Ref,
-    ReferenceCheck, RepositoryKind,
+    CommitBlob, Committed, ExtendLease, LeaseOf, ManifestRow, Metadata, Origin, PushManifest,
+    PushOutcome, Ref, ReferenceCheck, RepositoryKind,
 };
 
 /// An empty database and its clock.
-pub(super) struct World {
-    pub(super) metadata: Metadata,
-    pub(super) clock: Arc<FakeClock>,
+pub(crate) struct World {
+    pub(crate) metadata: Metadata,
+    pub(crate) clock: Arc<FakeClock>,
 }
 
-pub(super) fn name(text: &str) -> RepositoryName {
+pub(crate) fn name(text: &str) -> RepositoryName {
     RepositoryName::parse(text).expect("the test names a repository")
 }
 
-pub(super) fn tag(text: &str) -> Tag {
+pub(crate) fn tag(text: &str) -> Tag {
     Tag::parse(text).expect("the test names a tag")
 }
 
-pub(super) fn digest(content: &str) -> Digest {
+pub(crate) fn digest(content: &str) -> Digest {
     Digest::of(Algorithm::Sha256, content.as_bytes())
 }
 
-pub(super) fn upload_id(number: u64) -> UploadId {
+pub(crate) fn upload_id(number: u64) -> UploadId {
     let text = format!("0190c0de-0000-4000-8000-{number:012x}");
     UploadId::parse(&text).expect("the text has the form of an upload id")
 }
 
-pub(super) fn mirror() -> RepositoryKind {
+pub(crate) fn mirror() -> RepositoryKind {
     RepositoryKind::Mirror {
         upstream: "docker.io".into(),
     }
 }
 
 /// Returns the commit of a blob whose bytes are `content`.
-pub(super) fn commit(repository: &str, content: &str) -> CommitBlob {
+pub(crate) fn commit(repository: &str, content: &str) -> CommitBlob {
     CommitBlob {
         repository: name(repository),
         kind: RepositoryKind::Local,
@@ -55,8 +55,18 @@ pub(super) fn commit(repository: &str, content: &str) -> CommitBlob {
     }
 }
 
+/// Returns the lease of a blob that a repository is asked for.
+pub(super) fn lease_of(repository: &str, content: &str, lease_micros: i64) -> ExtendLease {
+    ExtendLease {
+        repository: name(repository),
+        digest: digest(content),
+        of: LeaseOf::Blob,
+        lease_micros,
+    }
+}
+
 /// Returns the push of a manifest whose bytes are `content`, which names nothing and has no tag.
-pub(super) fn push(repository: &str, content: &str) -> PushManifest {
+pub(crate) fn push(repository: &str, content: &str) -> PushManifest {
     PushManifest {
         repository: name(repository),
         kind: RepositoryKind::Local,
@@ -80,7 +90,7 @@ pub(super) fn push(repository: &str, content: &str) -> PushManifest {
 }
 
 /// Returns the same push as a mirror makes it.
-pub(super) fn mirrored(repository: &str, content: &str) -> PushManifest {
+pub(crate) fn mirrored(repository: &str, content: &str) -> PushManifest {
     PushManifest {
         kind: mirror(),
         origin: Origin::Mirrored,
@@ -91,7 +101,7 @@ pub(super) fn mirrored(repository: &str, content: &str) -> PushManifest {
 }
 
 /// Returns references of one kind to `contents`, in order.
-pub(super) fn references(kind: ReferenceKind, contents: &[&str]) -> Vec<Ref> {
+pub(crate) fn references(kind: ReferenceKind, contents: &[&str]) -> Vec<Ref> {
     let reference = |(position, content): (usize, &&str)| Ref {
         position: u32::try_from(position).expect("a handful"),
         digest: digest(content),
@@ -104,18 +114,18 @@ pub(super) fn references(kind: ReferenceKind, contents: &[&str]) -> Vec<Ref> {
 }
 
 impl World {
-    pub(super) async fn commit(&self, commit: CommitBlob) {
+    pub(crate) async fn commit(&self, commit: CommitBlob) {
         let committed = self.metadata.commit_blob(commit).await.expect("commits");
         assert!(matches!(committed, Committed::Stored { .. }));
     }
 
-    pub(super) async fn push(&self, push: PushManifest) {
+    pub(crate) async fn push(&self, push: PushManifest) {
         let outcome = self.metadata.push_manifest(push).await.expect("pushes");
         assert_eq!(outcome, PushOutcome::Stored);
     }
 
     /// Pushes a manifest under a tag.
-    pub(super) async fn tagged(&self, repository: &str, name: &str, content: &str) {
+    pub(crate) async fn tagged(&self, repository: &str, name: &str, content: &str) {
         self.push(PushManifest {
             tags: vec![tag(name)],
             ..push(repository, content)
@@ -123,7 +133,7 @@ impl World {
         .await;
     }
 
-    pub(super) async fn by_tag(&self, repository: &str, wanted: &str) -> Option<ManifestRow> {
+    pub(crate) async fn by_tag(&self, repository: &str, wanted: &str) -> Option<ManifestRow> {
         let reference = Reference::Tag(tag(wanted));
         self.metadata
             .manifest(&name(repository), &reference)
@@ -131,7 +141,7 @@ impl World {
             .expect("reads")
     }
 
-    pub(super) async fn by_digest(&self, repository: &str, content: &str) -> Option<ManifestRow> {
+    pub(crate) async fn by_digest(&self, repository: &str, content: &str) -> Option<ManifestRow> {
         let reference = Reference::Digest(digest(content));
         self.metadata
             .manifest(&name(repository), &reference)
@@ -140,7 +150,7 @@ impl World {
     }
 
     /// Returns whether the repository gives out the blob.
-    pub(super) async fn gives(&self, repository: &str, content: &str) -> bool {
+    pub(crate) async fn gives(&self, repository: &str, content: &str) -> bool {
         self.metadata
             .blob(&name(repository), &digest(content))
             .await
@@ -149,7 +159,7 @@ impl World {
     }
 
     /// Does what a reclaim does first: claims the blob's row for deletion.
-    pub(super) async fn claim(&self, content: &str) {
+    pub(crate) async fn claim(&self, content: &str) {
         let claimed = self.metadata.write(digest(content), |tx, digest| {
             const CLAIM: &str = "UPDATE blobs SET state = 2 WHERE digest = $1 AND state = 1";
             Box::pin(async move { tx.execute(CLAIM, &[digest.into()]).await })

@@ -44,21 +44,21 @@ pub(super) async fn a_tag_is_deleted_without_its_manifest(world: World) {
     assert!(
         world
             .metadata
-            .delete_tag(&name("a"), &tag("v1"))
+            .delete_tag(&name("a"), &tag("v1"), "alice")
             .await
             .expect("deletes")
     );
     assert!(
         !world
             .metadata
-            .delete_tag(&name("a"), &tag("v1"))
+            .delete_tag(&name("a"), &tag("v1"), "alice")
             .await
             .expect("answers")
     );
     assert!(
         !world
             .metadata
-            .delete_tag(&name("c"), &tag("v1"))
+            .delete_tag(&name("c"), &tag("v1"), "alice")
             .await
             .expect("answers")
     );

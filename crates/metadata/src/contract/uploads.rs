@@ -4,7 +4,9 @@ use oci::Algorithm;
 
 use super::support::{World, name, upload_id};
 use crate::clock::tests::{NOON, SECOND};
-use crate::{Advance, AdvanceOutcome, Error, NewUpload, UploadPurpose, UploadRow};
+use crate::{
+    Advance, AdvanceOutcome, Error, IdleUpload, NewUpload, UploadBegun, UploadPurpose, UploadRow,
+};
 
 fn new_upload(number: u64) -> NewUpload {
     NewUpload {
@@ -15,6 +17,8 @@ fn new_upload(number: u64) -> NewUpload {
         hash_state: Some(vec![1, 2]),
         store_state: vec![3],
         by: "anonymous".into(),
+        client: String::new(),
+        most: None,
     }
 }
 
@@ -154,4 +158,89 @@ pub(super) async fn open_uploads_are_listed_with_their_purpose(world: World) {
         (upload_id(2), UploadPurpose::MirrorFill),
     ];
     assert_eq!(open, expected);
+}
+
+/// An upload of `client`, which may have two.
+fn one_of_two(number: u64, client: &str) -> NewUpload {
+    NewUpload {
+        client: client.into(),
+        most: Some(2),
+        ..new_upload(number)
+    }
+}
+
+pub(super) async fn a_client_begins_no_more_uploads_than_it_may_have_open(world: World) {
+    let begin = |upload| world.metadata.create_upload(upload);
+    for number in [1, 2] {
+        let begun = begin(one_of_two(number, "a")).await.expect("creates");
+        assert_eq!(begun, UploadBegun::Begun);
+    }
+    let refused = begin(one_of_two(3, "a")).await.expect("counts");
+    assert_eq!(refused, UploadBegun::TooMany);
+    let nothing = world.metadata.upload(&upload_id(3)).await.expect("reads");
+    assert_eq!(nothing, None);
+    let other = begin(one_of_two(4, "b")).await.expect("creates");
+    assert_eq!(other, UploadBegun::Begun);
+    let unlimited = NewUpload {
+        most: None,
+        ..one_of_two(5, "a")
+    };
+    assert_eq!(begin(unlimited).await.expect("creates"), UploadBegun::Begun);
+    for number in [1, 5] {
+        let ended = world.metadata.delete_upload(&upload_id(number)).await;
+        assert!(ended.expect("deletes"));
+    }
+    let begun = begin(one_of_two(6, "a")).await.expect("creates");
+    assert_eq!(begun, UploadBegun::Begun, "an ended one counts no more");
+}
+
+pub(super) async fn of_many_begun_at_once_no_more_are_open_than_may(world: World) {
+    let begin = |number| {
+        let metadata = world.metadata.clone();
+        tokio::spawn(async move { metadata.create_upload(one_of_two(number, "a")).await })
+    };
+    let begun: Vec<_> = (1..=20).map(begin).collect();
+    let mut open = 0;
+    for task in begun {
+        let outcome = task.await.expect("no panic").expect("counts");
+        open += usize::from(outcome == UploadBegun::Begun);
+    }
+    assert_eq!(open, 2);
+    assert_eq!(world.metadata.open_uploads().await.expect("reads").len(), 2);
+}
+
+pub(super) async fn idle_uploads_of_clients_are_told_and_ended_unless_they_moved_on(world: World) {
+    for number in [3, 1, 2] {
+        let created = world.metadata.create_upload(new_upload(number)).await;
+        created.expect("creates");
+    }
+    let fill = NewUpload {
+        purpose: UploadPurpose::MirrorFill,
+        ..new_upload(4)
+    };
+    world.metadata.create_upload(fill).await.expect("creates");
+    world.clock.advance(SECOND);
+    let moved = world.metadata.advance_upload(advance(0, 7)).await;
+    moved.expect("moves on");
+    let idle = |number| IdleUpload {
+        id: upload_id(number),
+        repository: name("a"),
+        offset: 0,
+        updated_at: NOON,
+    };
+    let at = NOON;
+    let none = world.metadata.idle_uploads(at - 1, None).await;
+    assert_eq!(none.expect("reads"), []);
+    let found = world.metadata.idle_uploads(at, None).await.expect("reads");
+    assert_eq!(found, [idle(2), idle(3)]);
+    let after = world.metadata.idle_uploads(at, Some(&idle(2))).await;
+    assert_eq!(after.expect("reads"), [idle(3)]);
+    let end = |number| {
+        let metadata = world.metadata.clone();
+        async move { metadata.delete_idle_upload(&upload_id(number), at).await }
+    };
+    assert!(end(2).await.expect("deletes"));
+    assert!(!end(2).await.expect("deletes"), "it is gone");
+    assert!(!end(1).await.expect("deletes"), "it moved on");
+    assert!(read(&world).await.is_some());
 }

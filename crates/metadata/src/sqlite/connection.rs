@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, ErrorCode, OpenFlags};
+use rusqlite::{CachedStatement, ErrorCode, InterruptHandle, OpenFlags};
 
 use crate::error::{Error, Result};
 use crate::value::{Row, Value};
@@ -16,6 +16,8 @@ use crate::value::{Row, Value};
 pub(crate) enum Access {
     Read,
     Write,
+    /// Reading a file as it is, and changing it where nobody else uses it: nothing of it is set or created.
+    Copy,
 }
 
 /// An open connection.
@@ -49,6 +51,9 @@ impl Connection {
                  PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384;"
             }
             Access::Read => "PRAGMA query_only = ON; PRAGMA cache_size = -8192;",
+            Access::Copy => {
+                "PRAGMA trusted_schema = OFF; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
+            }
         };
         inner.execute_batch(settings).map_err(translate)?;
         let mut connection = Self { inner };
@@ -67,6 +72,11 @@ impl Connection {
                 "its filesystem does not support a write-ahead log",
             )),
         }
+    }
+
+    /// Returns what breaks off the statement that runs on another thread.
+    pub(crate) fn interrupt_handle(&self) -> InterruptHandle {
+        self.inner.get_interrupt_handle()
     }
 
     /// Runs statements without parameters or results, such as a migration.

@@ -13,6 +13,7 @@ use crate::clock::SteadyClock;
 use crate::error::{Error, Result};
 use crate::sqlite::{Access, Connection, finish_at_once};
 use crate::tx::{BodyFuture, Tx};
+use crate::upkeep::{self, Ending};
 
 /// The most writes that share a commit.
 const GROUP: usize = 128;
@@ -31,12 +32,14 @@ impl Writer {
         connection: Connection,
         path: &Path,
         clock: Arc<SteadyClock>,
+        ending: Arc<Ending>,
     ) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let mut worker = Worker {
             tx: Tx::on_sqlite(connection),
             path: path.to_owned(),
             clock,
+            ending,
             receiver,
         };
         let thread = std::thread::Builder::new()
@@ -146,6 +149,7 @@ struct Worker {
     tx: Tx,
     path: PathBuf,
     clock: Arc<SteadyClock>,
+    ending: Arc<Ending>,
     receiver: mpsc::Receiver<Box<dyn Job>>,
 }
 
@@ -160,6 +164,10 @@ impl Worker {
             for job in group {
                 job.settle(committed.clone());
             }
+        }
+        if self.ending.is_in_order(self.clock.now()) {
+            // Where it cannot be written, the next start holds local content back for a while, and no more.
+            drop(self.tx.sqlite().execute(upkeep::END, &[]));
         }
         // Nothing is lost without it: the next start would read the log file instead.
         drop(

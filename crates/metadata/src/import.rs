@@ -1,0 +1,446 @@
+//! Adopting what another registry stored: rows for bytes that are here already, and what its link files say about them.
+//! The bytes were looked at by the caller; nothing here makes a row for bytes that have none.
+
+use oci::{Digest, RepositoryName, Tag};
+
+use crate::database::Metadata;
+use crate::error::Result;
+use crate::links::{self, LinkName};
+use crate::push::{self, PushManifest};
+use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
+use crate::tags::{self, TagTarget};
+use crate::tx::Tx;
+use crate::value::Value;
+
+/// Who imports, as it is stored.
+const BY: &str = "system:import";
+
+/// How many rows of blobs one statement looks at.
+const RANGE: i64 = 10_000;
+
+/// Bytes that lie at Distribution's path of their digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundBlob {
+    /// Their digest, as the path says.
+    pub digest: Digest,
+    /// How many.
+    pub size: u64,
+}
+
+/// What the link files of a repository say.
+#[derive(Clone, Debug)]
+pub struct ImportLinks {
+    /// The repository's name among the files.
+    pub files: RepositoryName,
+    /// Its name here.
+    pub repository: RepositoryName,
+    /// The kind it gets when its row is made.
+    pub kind: RepositoryKind,
+    /// The links; a manifest comes before the tags that point to it.
+    pub links: Vec<ImportLink>,
+}
+
+/// One link file, read and checked. `at` is when it was written, in microseconds since 1970.
+#[derive(Clone, Debug)]
+pub enum ImportLink {
+    /// A blob of the repository.
+    Layer {
+        /// The digest that the file is named after, which may be another one of the same bytes.
+        name: Digest,
+        /// The digest in the file.
+        target: Digest,
+        /// When it was written.
+        at: i64,
+    },
+    /// A manifest of the repository; its tags are links of their own.
+    Manifest {
+        /// What it says.
+        manifest: Box<PushManifest>,
+        /// When its link was written.
+        at: i64,
+    },
+    /// A tag of the repository.
+    Tag {
+        /// The tag.
+        tag: Tag,
+        /// The manifest it points to.
+        target: Digest,
+        /// When it was written.
+        at: i64,
+    },
+    /// A manifest that cannot be used, whose bytes are kept for who can.
+    Kept {
+        /// Its digest.
+        digest: Digest,
+        /// When its link was written.
+        at: i64,
+    },
+}
+
+/// What became of an [`ImportLink`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It holds here from now on, and is remembered.
+    Taken,
+    /// What it names is not here: the bytes, or the manifest of a tag. It is not remembered.
+    Absent,
+}
+
+/// What became of [`ImportLinks`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportOutcome {
+    /// One answer for each link, in their order.
+    Done(Vec<Imported>),
+    /// The repository exists with another kind or upstream; nothing was written.
+    KindConflict,
+}
+
+/// How a repository's link files were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All of them could be used, or what could not was given up.
+    Sound,
+    /// Some could not be used: nothing of the repository is collected until that is mended or given up.
+    Held,
+}
+
+/// The last import that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedImport {
+    /// When, in microseconds since 1970.
+    pub at: i64,
+    /// What the program said about it.
+    pub report: String,
+}
+
+const PLACED: &str =
+    "SELECT state, key FROM blobs WHERE digest = $1 AND (state = 1 OR key IS NULL) ORDER BY state";
+
+const INSERT: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at, held_locally) \
+    VALUES ($1, $2, NULL, 1, 0, $3, $4)";
+
+/// Nobody else has the database, so nobody is deleting the file just now.
+const REVIVE: &str = "UPDATE blobs SET state = 1, delete_after = NULL, size = $2 \
+    WHERE digest = $1 AND state = 2 AND key IS NULL";
+
+const LIVE: &str = "SELECT size FROM blobs WHERE digest = $1 AND state = 1";
+
+const HOLD_LOCALLY: &str =
+    "UPDATE blobs SET held_locally = 1 WHERE digest = $1 AND state = 1 AND held_locally = 0";
+
+const JOIN: &str = "INSERT INTO repository_blobs (repository_id, digest, added_at, added_by, origin) \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (repository_id, digest) DO NOTHING";
+
+const DATE_MANIFEST: &str =
+    "UPDATE manifests SET created_at = $3 WHERE repository_id = $1 AND digest = $2";
+
+/// `$4` is when the row was written, so that a tag that was here before keeps when it came.
+const DATE_TAG: &str = "UPDATE tags SET updated_at = $3, \
+        created_at = CASE WHEN created_at = $4 THEN $3 ELSE created_at END \
+    WHERE repository_id = $1 AND name = $2";
+
+const HOLD: &str = "UPDATE repositories SET held_since = $2 WHERE id = $1 AND held_since IS NULL";
+
+const RELEASE: &str =
+    "UPDATE repositories SET held_since = NULL WHERE id = $1 AND held_since IS NOT NULL";
+
+const WAKE: &str = "UPDATE gc_candidates SET not_before = 0 WHERE repository_id = $1";
+
+pub(crate) const IDLE_BLOBS: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
+    SELECT l.repository_id, l.digest, 1, CAST($2 AS BIGINT) FROM repository_blobs l \
+    WHERE l.repository_id = $1 \
+        AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.repository_id = $1 AND c.child = l.digest) \
+        AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = $1 AND m.digest = l.digest) \
+    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
+
+pub(crate) const IDLE_MANIFESTS: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
+    SELECT m.repository_id, m.digest, 2, CAST($2 AS BIGINT) FROM manifests m \
+    WHERE m.repository_id = $1 \
+        AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository_id = $1 AND t.digest = m.digest) \
+    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
+
+pub(crate) const IDLE_BYTES: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
+    SELECT 0, b.digest, 1, CAST($3 AS BIGINT) FROM blobs b \
+    WHERE b.state = 1 AND b.id > $1 AND b.id <= $2 \
+        AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) \
+        AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = b.digest) \
+        AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = b.digest) \
+    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
+
+const HIGHEST: &str = "SELECT id FROM blobs ORDER BY id DESC LIMIT 1";
+
+impl Metadata {
+    /// Makes live rows for bytes that have none, and returns how many it made. Only for the one process that owns the
+    /// database: a file whose deletion broke off is taken back.
+    pub async fn import_blobs(&self, blobs: Vec<FoundBlob>, held_locally: bool) -> Result<u64> {
+        self.write((blobs, held_locally), |tx, (blobs, held_locally)| {
+            Box::pin(async move {
+                let mut made = 0;
+                for blob in blobs {
+                    made += u64::from(import_blob(tx, blob, *held_locally).await?);
+                }
+                Ok(made)
+            })
+        })
+        .await
+    }
+
+    /// Records what link files say, and remembers the files.
+    pub async fn import_links(&self, links: ImportLinks) -> Result<ImportOutcome> {
+        self.write(links, |tx, links| Box::pin(import_links(tx, links)))
+            .await
+    }
+
+    /// Ends the import of a repository: holds it, or lets it be collected again, and notes what nothing there needs.
+    pub async fn end_import_of(
+        &self,
+        repository: &RepositoryName,
+        standing: Standing,
+    ) -> Result<()> {
+        self.write(
+            (repository.clone(), standing),
+            |tx, (repository, standing)| Box::pin(end_import_of(tx, repository, *standing)),
+        )
+        .await
+    }
+
+    /// Notes all bytes that no repository holds or names, so that they are collected after their grace.
+    pub async fn note_idle_bytes(&self) -> Result<()> {
+        let mut from = 0_i64;
+        loop {
+            let more = self.write(from, |tx, from| {
+                Box::pin(async move {
+                    let highest = tx.query_one(HIGHEST, &[]).await?;
+                    let highest = highest.map(|row| row.i64(0)).transpose()?.unwrap_or(0);
+                    let to = from.saturating_add(RANGE);
+                    let now = tx.now();
+                    tx.execute(IDLE_BYTES, &[(*from).into(), to.into(), now.into()])
+                        .await?;
+                    Ok(to < highest)
+                })
+            });
+            if !more.await? {
+                return Ok(());
+            }
+            from += RANGE;
+        }
+    }
+
+    /// Records that an import came to its end.
+    pub async fn end_import(&self, report: String) -> Result<()> {
+        self.write(report, |tx, report| {
+            Box::pin(async move {
+                tx.execute("DELETE FROM imports", &[]).await?;
+                let columns = [tx.now().into(), report.as_str().into()];
+                tx.execute(
+                    "INSERT INTO imports (ended_at, report) VALUES ($1, $2)",
+                    &columns,
+                )
+                .await
+                .map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Returns the last import that came to its end; `None` when there was none.
+    pub async fn ended_import(&self) -> Result<Option<EndedImport>> {
+        self.read((), |tx, ()| {
+            Box::pin(async move {
+                let row = tx
+                    .query_one("SELECT ended_at, report FROM imports", &[])
+                    .await?;
+                row.map(|row| {
+                    Ok(EndedImport {
+                        at: row.i64(0)?,
+                        report: row.text(1)?.to_owned(),
+                    })
+                })
+                .transpose()
+            })
+        })
+        .await
+    }
+}
+
+async fn import_blob(tx: &mut Tx, blob: &FoundBlob, held_locally: bool) -> Result<bool> {
+    let placed = tx.query_one(PLACED, &[(&blob.digest).into()]).await?;
+    let Some(placed) = placed else {
+        let columns = [
+            (&blob.digest).into(),
+            blob.size.into(),
+            tx.now().into(),
+            i64::from(held_locally).into(),
+        ];
+        tx.execute(INSERT, &columns).await?;
+        return Ok(true);
+    };
+    if placed.i64(0)? == 2 {
+        let columns = [(&blob.digest).into(), blob.size.into()];
+        return Ok(tx.execute(REVIVE, &columns).await? > 0);
+    }
+    Ok(false)
+}
+
+async fn import_links(tx: &mut Tx, import: &ImportLinks) -> Result<ImportOutcome> {
+    let repository = repositories::find_or_create(tx, &import.repository, &import.kind).await?;
+    let Some(repository) = repository else {
+        return Ok(ImportOutcome::KindConflict);
+    };
+    let files = links::find_or_create(tx, &import.files, &import.repository).await?;
+    let target = Target {
+        repository,
+        files,
+        kind: &import.kind,
+    };
+    let mut outcomes = Vec::with_capacity(import.links.len());
+    for link in &import.links {
+        outcomes.push(import_link(tx, &target, link).await?);
+    }
+    Ok(ImportOutcome::Done(outcomes))
+}
+
+/// Where links go.
+struct Target<'a> {
+    repository: RepositoryId,
+    files: i64,
+    kind: &'a RepositoryKind,
+}
+
+impl Target<'_> {
+    fn origin(&self) -> Origin {
+        match self.kind {
+            RepositoryKind::Local => Origin::Imported,
+            RepositoryKind::Mirror { .. } => Origin::Mirrored,
+        }
+    }
+}
+
+async fn import_link(tx: &mut Tx, to: &Target<'_>, link: &ImportLink) -> Result<Imported> {
+    let (name, target, taken) = match link {
+        ImportLink::Layer { name, target, at } => {
+            let taken = join(tx, to, target, *at).await?;
+            if name != target {
+                join(tx, to, name, *at).await?;
+            }
+            (LinkName::Layer(*name), target, taken)
+        }
+        ImportLink::Manifest { manifest, at } => {
+            let taken = store_manifest(tx, to, manifest, *at).await?;
+            (LinkName::Revision(manifest.digest), &manifest.digest, taken)
+        }
+        ImportLink::Tag { tag, target, at } => {
+            let taken = point(tx, to, tag, target, *at).await?;
+            (LinkName::Tag(tag.clone()), target, taken)
+        }
+        ImportLink::Kept { digest, at } => {
+            let taken = join(tx, to, digest, *at).await?;
+            (LinkName::Kept(*digest), digest, taken)
+        }
+    };
+    if !taken {
+        return Ok(Imported::Absent);
+    }
+    links::remember(tx, to.files, &name, target).await?;
+    Ok(Imported::Taken)
+}
+
+/// Makes the blob a member and returns whether its bytes are here.
+async fn join(tx: &mut Tx, to: &Target<'_>, digest: &Digest, at: i64) -> Result<bool> {
+    if tx.query_one(LIVE, &[digest.into()]).await?.is_none() {
+        return Ok(false);
+    }
+    let at = at.min(tx.now());
+    let columns: [Value; 5] = [
+        to.repository.value(),
+        digest.into(),
+        at.into(),
+        BY.into(),
+        to.origin().value(),
+    ];
+    tx.execute(JOIN, &columns).await?;
+    hold_locally(tx, to, digest).await?;
+    Ok(true)
+}
+
+async fn hold_locally(tx: &mut Tx, to: &Target<'_>, digest: &Digest) -> Result<()> {
+    if *to.kind == RepositoryKind::Local {
+        tx.execute(HOLD_LOCALLY, &[digest.into()]).await?;
+    }
+    Ok(())
+}
+
+async fn store_manifest(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    manifest: &PushManifest,
+    at: i64,
+) -> Result<bool> {
+    let live = tx.query_one(LIVE, &[(&manifest.digest).into()]).await?;
+    let size = live.map(|row| row.u64(0)).transpose()?;
+    if size != Some(manifest.size) {
+        return Ok(false);
+    }
+    hold_locally(tx, to, &manifest.digest).await?;
+    for reference in &manifest.references {
+        hold_locally(tx, to, &reference.digest).await?;
+    }
+    if tags::has_manifest(tx, to.repository, &manifest.digest).await? {
+        return Ok(true);
+    }
+    push::store_manifest(tx, to.repository, manifest).await?;
+    push::store_references(tx, to.repository, manifest).await?;
+    let at = at.min(tx.now());
+    let columns = [to.repository.value(), (&manifest.digest).into(), at.into()];
+    tx.execute(DATE_MANIFEST, &columns).await?;
+    Ok(true)
+}
+
+async fn point(tx: &mut Tx, to: &Target<'_>, tag: &Tag, digest: &Digest, at: i64) -> Result<bool> {
+    if !tags::has_manifest(tx, to.repository, digest).await? {
+        return Ok(false);
+    }
+    let now = tx.now();
+    let at = at.min(now);
+    // A mirrored tag is to be asked for at the next pull.
+    let checked_at = match to.kind {
+        RepositoryKind::Local => at,
+        RepositoryKind::Mirror { .. } => 0,
+    };
+    let target = TagTarget {
+        digest,
+        by: BY,
+        origin: to.origin(),
+        checked_at,
+    };
+    tags::point(tx, to.repository, tag, &target).await?;
+    let columns = [
+        to.repository.value(),
+        tag.as_str().into(),
+        at.into(),
+        now.into(),
+    ];
+    tx.execute(DATE_TAG, &columns).await?;
+    Ok(true)
+}
+
+async fn end_import_of(tx: &mut Tx, repository: &RepositoryName, standing: Standing) -> Result<()> {
+    let Some((id, RepositoryKind::Local)) = repositories::find(tx, repository).await? else {
+        return Ok(());
+    };
+    let now = tx.now();
+    match standing {
+        Standing::Held => {
+            tx.execute(HOLD, &[id.value(), now.into()]).await?;
+        }
+        Standing::Sound => {
+            if tx.execute(RELEASE, &[id.value()]).await? > 0 {
+                tx.execute(WAKE, &[id.value()]).await?;
+            }
+        }
+    }
+    for sql in [IDLE_BLOBS, IDLE_MANIFESTS] {
+        tx.execute(sql, &[id.value(), now.into()]).await?;
+    }
+    Ok(())
+}
