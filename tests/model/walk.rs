@@ -333,7 +333,7 @@ impl Walk {
         let grace = *self.random.one_of(&GRACES).expect("one");
         let delete_untagged = self.random.percent(40);
         self.server
-            .collect(Duration::from_secs(grace), delete_untagged)
+            .collect_after(Duration::from_secs(grace), delete_untagged)
             .await;
         let now = self.now();
         let grace = i64::try_from(grace * 1_000_000).expect("a day");
