@@ -11,6 +11,7 @@ mod log_lines;
 mod metrics;
 
 pub use access_log::{AccessLine, AccessLog};
+pub use collector_metrics::{CollectionUnderWay, CollectorMetrics};
 pub use integrity_metrics::IntegrityMetrics;
 pub use labels::{Breaker, CacheResult, Endpoint, Kind};
 pub use log_lines::{LogLines, init};

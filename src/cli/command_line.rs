@@ -6,7 +6,8 @@ use std::path::Path;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use super::{
-    backup, check_config, client_config, garbage_collect, gc, import, mirror, restore, serve, tag,
+    backup, check_config, client_config, export_links, garbage_collect, gc, import, mirror,
+    restore, serve, tag,
 };
 
 /// A container registry and a mirror of other registries.
@@ -39,6 +40,8 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// Adopt what a Distribution registry stored, in place
     Import(import::Arguments),
+    /// Write the link files of Distribution, so that it can serve the same root; beside a running server or without one
+    ExportLinks(export_links::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -162,6 +165,7 @@ mod tests {
             &["check-config"],
             &["client-config"],
             &["import"],
+            &["export-links"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],

@@ -6,6 +6,7 @@ pub mod check_config;
 pub mod client_config;
 mod command_line;
 mod configuration;
+pub mod export_links;
 pub mod garbage_collect;
 pub mod gc;
 pub mod import;

@@ -15,8 +15,16 @@ use crate::telemetry::Metrics;
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
 pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>) {
+    open_by(directory, cache, Arc::new(Fake::at(1_000_000)))
+}
+
+/// The same, by a clock that the test moves.
+pub(super) fn open_by(
+    directory: &Path,
+    cache: Cache,
+    clock: Arc<Fake>,
+) -> (Content, Arc<Filesystem>) {
     let store = Arc::new(Filesystem::open(directory).expect("an empty directory opens"));
-    let clock = Arc::new(Fake::at(1_000_000));
     let database = directory.join(metadata::FILE_NAME);
     let settings = Settings {
         gc: Gc::default(),

@@ -5,7 +5,7 @@ use super::lines::Lines;
 use super::payload::Payload;
 use super::service::Settings;
 use super::view::Progress;
-use super::{backup, collect};
+use super::{backup, collect, export_links};
 use crate::content::Content;
 
 /// Why a job that was done at once did not end well; the text is for whoever asked.
@@ -31,6 +31,7 @@ pub async fn run_now(
         Payload::Collect(wanted) => {
             collect::run(content, wanted, settings.gc.rate, &mut lines).await
         }
+        Payload::ExportLinks => export_links::run(content, &mut lines).await,
         Payload::Backup(_) => backup::run(content, &tally).await,
         Payload::Warm(_) | Payload::Purge(_) => {
             Err(Failure::Final("only a running server does this".to_owned()))

@@ -46,6 +46,8 @@ pub enum Payload {
     Purge(PurgePattern),
     /// Collect what nothing names any more.
     Collect(CollectNow),
+    /// Write the link files of Distribution.
+    ExportLinks,
     /// Copy the database to where the configuration says.
     Backup(BackUp),
 }
@@ -88,6 +90,7 @@ impl Payload {
             Self::Warm(_) => JobKind::Warm,
             Self::Purge(_) => JobKind::Purge,
             Self::Collect(_) => JobKind::Gc,
+            Self::ExportLinks => JobKind::ExportLinks,
             Self::Backup(_) => JobKind::Backup,
         }
     }
@@ -119,6 +122,7 @@ impl Payload {
             Self::Warm(warm) => Self::Warm(WarmImages::new(warm.images, warm.platforms)?),
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
             Self::Collect(collect) => Self::Collect(collect),
+            Self::ExportLinks => Self::ExportLinks,
             Self::Backup(backup) => Self::Backup(backup),
         })
     }

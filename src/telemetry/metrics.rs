@@ -74,10 +74,10 @@ pub struct MirrorNumbers {
 
 /// All counters of the process. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     registry: Registry,
     distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
@@ -96,8 +96,8 @@ struct Inner {
     blob_bytes: Unsigned,
     uploads_open: Gauge,
     evicted: Evicted,
-    collector: CollectorMetrics,
-    backup: BackupMetrics,
+    pub(super) collector: CollectorMetrics,
+    pub(super) backup: BackupMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
@@ -334,24 +334,9 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
-    /// Counts blobs that were collected, and their bytes.
-    pub fn collected(&self, blobs: u64, bytes: u64) {
-        self.0.collector.collected(blobs, bytes);
-    }
-
-    /// Notes how many blobs and manifests wait for their review by the collector.
-    pub fn candidates(&self, blobs: u64, manifests: u64) {
-        self.0.collector.candidates(blobs, manifests);
-    }
-
-    /// Notes that a collection ended, at `at` in microseconds since 1970.
-    pub fn collection_ended(&self, at: i64) {
-        self.0.collector.ended(at);
-    }
-
-    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
-    pub fn backed_up(&self, at: i64) {
-        self.0.backup.made(at);
+    /// Returns what is counted of collections.
+    pub fn collector(&self) -> &CollectorMetrics {
+        &self.0.collector
     }
 
     /// Notes the size of the cache and its bound in bytes, 0 for none.
@@ -458,7 +443,6 @@ mod tests {
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
         metrics.uploads_open_are(3);
-        metrics.backed_up(1_795_262_400_999_999);
         metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
@@ -473,7 +457,6 @@ mod tests {
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
             "seawall_uploads_open 2",
-            "seawall_backup_last_success_timestamp_seconds 1795262400",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

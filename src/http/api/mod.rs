@@ -5,6 +5,7 @@ mod backup;
 mod body;
 mod gc;
 mod jobs;
+mod links;
 mod mirrors;
 mod openapi;
 mod paging;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
+use super::support::{
+    World, commit, digest, lease_of, mirror, mirrored, name, push, references, tag,
+};
 use crate::clock::tests::HOUR;
 use crate::{
-    CheckCursor, CheckScope, CheckedBlob, CommitBlob, ExtendLease, Holder, LeaseOf, Mount,
-    MountOutcome, Origin, Place, PushManifest, PushOutcome, RepositoryKind,
+    CheckCursor, CheckScope, CheckedBlob, CommitBlob, Holder, Mount, MountOutcome, Origin, Place,
+    PushManifest, PushOutcome, RepositoryKind,
 };
 
 async fn live(world: &World, content: &str) -> CheckedBlob {
@@ -41,13 +43,10 @@ pub(super) async fn a_quarantined_blob_exists_to_nobody(world: World) {
     assert!(!world.gives("a", "blob").await);
     let anywhere = world.metadata.find_blob_anywhere(&digest("blob")).await;
     assert_eq!(anywhere.expect("reads"), None);
-    let exists = ExtendLease {
-        repository: name("a"),
-        digest: digest("blob"),
-        of: LeaseOf::Blob,
-        lease_micros: HOUR,
-    };
-    let leased = world.metadata.extend_lease(exists).await;
+    let leased = world
+        .metadata
+        .extend_lease(lease_of("a", "blob", HOUR))
+        .await;
     assert!(!leased.expect("answers"));
     let (blob, other) = (digest("blob"), name("b"));
     let sources = world.metadata.find_mount_source(&blob, &other).await;
@@ -318,4 +317,21 @@ pub(super) async fn all_repositories_that_hold_or_name_a_digest_are_told(world: 
     assert_eq!(names, ["a", "b", "mirror", "other"]);
     let after = world.metadata.every_repository(Some(every[2].0)).await;
     assert_eq!(after.expect("reads"), every[3..]);
+}
+
+pub(super) async fn a_scrub_that_did_not_end_is_gone_on_with_unless_it_is_too_old(world: World) {
+    let begin = async |scope: &str| {
+        let began = world.metadata.begin_scrub(scope, HOUR).await;
+        began.expect("writes")
+    };
+    let first = begin("").await;
+    world.clock.advance(HOUR);
+    assert_eq!(begin("").await, first);
+    assert_eq!(begin("team/**").await, first + HOUR, "another scope");
+    world.clock.advance(1);
+    assert_eq!(begin("").await, first + HOUR + 1, "it was too old");
+    world.metadata.end_scrub("").await.expect("writes");
+    world.clock.advance(1);
+    assert_eq!(begin("").await, first + HOUR + 2);
+    assert_eq!(begin("team/**").await, first + HOUR);
 }
