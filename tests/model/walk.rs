@@ -328,7 +328,7 @@ impl Walk {
         let by = if self.random.percent(50) { far } else { -far };
         let wall = self.server.clock().wall_micros();
         self.server.clock().set_wall(wall + by);
-        assert_eq!(self.now(), before, "no time has passed");
+        assert!(self.now() >= before, "time went back");
     }
 
     async fn collect(&mut self) {
