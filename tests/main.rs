@@ -12,6 +12,8 @@ mod errors;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod fsck;
+mod integrity;
 mod jobs;
 mod leases;
 mod limits;
