@@ -1,6 +1,9 @@
 //! Builds every part from the configuration once, starts them and stops them. The only place that
 //! knows how the rooms fit together.
 
+mod adoption;
+pub mod backup;
+mod behind;
 mod listeners;
 mod opened;
 
@@ -14,11 +17,14 @@ use metadata::Metadata;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
+pub use self::adoption::Adoption;
+use self::behind::{Behind, Starter};
 use self::listeners::Listeners;
 pub use self::opened::Opened;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::content::{self, Background, Content, StateDirectory};
+use crate::content::{Content, StateDirectory};
+pub use crate::content::{ImportReport, Unusable};
 use crate::http::{self, Context};
 use crate::jobs::{self, Jobs};
 use crate::mirror::Mirror;
@@ -37,9 +43,8 @@ pub struct Options {
 pub struct Running {
     listeners: Listeners,
     content: Arc<Content>,
-    background: Background,
     jobs: Jobs,
-    runner: jobs::Running,
+    behind: Behind,
     metadata: Metadata,
     drain: Duration,
     /// Held until everything that writes has stopped.
@@ -52,7 +57,6 @@ pub struct Running {
 /// What the operator has to mend, in one line: the data directory, the address, the certificates.
 pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
     raise_open_files();
-    content::refuse_unimported(&config.storage.rootdirectory)?;
     let clock = options.clock;
     let metrics = Metrics::new();
     let Opened {
@@ -70,6 +74,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     if left > 0 {
         tracing::info!(uploads = left, "ending what a stop left of uploads");
     }
+    content.note_last_backup().await;
     let manifest_limit = config.http.limits.manifestsize;
     let instance = InstanceId::new();
     let mirror = Mirror::new(
@@ -96,6 +101,14 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         jobs::Settings::of(&config),
     );
     let registry = Registry::new(Arc::clone(&content), mirror, rules);
+    let starter = Starter {
+        content: Arc::clone(&content),
+        metadata: metadata.clone(),
+        jobs: jobs.clone(),
+        adoption: Adoption::of(&config),
+        preparation: registry.preparation().clone(),
+    };
+    starter.look().await?;
     let context = Context {
         registry: Arc::new(registry),
         jobs: jobs.clone(),
@@ -108,9 +121,8 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     };
     Ok(Running {
         listeners: Listeners::start(&config, options.listener, Arc::new(context))?,
-        background: Background::start(&content),
         content,
-        runner: jobs.run().await,
+        behind: starter.start().await,
         jobs,
         metadata,
         drain: config.http.draintimeout,
@@ -181,9 +193,11 @@ impl Running {
     /// Puts the jobs back, stops accepting, lets running requests finish within `http.draintimeout`, and closes the
     /// database. Returns how many connections had to be cut.
     pub async fn shutdown(self) -> usize {
-        self.runner.stop().await;
+        let background = self.behind.stop_jobs().await;
         let cut = self.listeners.drain(self.drain).await;
-        self.background.stop().await;
+        if let Some(background) = background {
+            background.stop().await;
+        }
         self.metadata.close().await;
         cut
     }

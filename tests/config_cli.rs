@@ -460,17 +460,6 @@ async fn a_binary_older_than_the_database_is_refused_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_distribution_root_that_was_never_imported_is_refused() {
-    let home = home();
-    let file = config(home.path(), PLAIN);
-    let manifests = "docker/registry/v2/repositories/team/app/_manifests/tags";
-    fs::create_dir_all(home.path().join("root").join(manifests)).unwrap();
-    let outcome = run(seawall(home.path()).arg("serve").arg(&file)).await;
-    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
-    assert!(outcome.stderr.contains("import"), "{outcome:#?}");
-}
-
-#[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_and_uploads_go_on() {
     let home = home();
     let file = config(home.path(), PLAIN);

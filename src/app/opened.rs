@@ -9,7 +9,7 @@ use metadata::Metadata;
 
 use crate::clock::{self, Clock, System};
 use crate::config::Config;
-use crate::content::{self, Backups, Content, StateDirectory, StateError};
+use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
 use crate::mirror::{InstanceId, Mirror};
 use crate::telemetry::Metrics;
 
@@ -100,6 +100,7 @@ fn content_settings(config: &Config) -> content::Settings {
     content::Settings {
         gc: config.gc.clone(),
         root: config.storage.rootdirectory.clone(),
+        origin: RootOrigin::of(&config.mirrors),
         cache: config.cache.clone(),
         lifetimes: config
             .mirrors

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, fsck, garbage_collect, gc, mirror, scrub, serve, tag};
+use super::{
+    backup, check_config, client_config, export_links, fsck, garbage_collect, gc, import, mirror,
+    restore, scrub, serve, tag,
+};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -35,6 +38,10 @@ pub enum Command {
     CheckConfig(check_config::Arguments),
     /// Print the file that makes a client use this server
     ClientConfig(client_config::Arguments),
+    /// Adopt what a Distribution registry stored, in place
+    Import(import::Arguments),
+    /// Write the link files of Distribution, so that it can serve the same root; beside a running server or without one
+    ExportLinks(export_links::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -47,6 +54,10 @@ pub enum Command {
     Fsck(fsck::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
+    /// Write a copy of the database to a file, beside a running server or without one
+    Backup(backup::Arguments),
+    /// Put a copy in the place of the database; the server has to be stopped
+    Restore(restore::Arguments),
 }
 
 impl CommandLine {
@@ -157,6 +168,8 @@ mod tests {
             &["serve"][..],
             &["check-config"],
             &["client-config"],
+            &["import"],
+            &["export-links"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],
@@ -172,6 +185,8 @@ mod tests {
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],
+            &["backup"],
+            &["restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

@@ -132,7 +132,7 @@ fn one_line(error: &anyhow::Error) -> Failure {
 }
 
 /// Returns the failure of a command that was told to stop.
-async fn told_to_stop() -> Failure {
+pub(in crate::cli) async fn told_to_stop() -> Failure {
     let (interrupt, terminate) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),

@@ -21,7 +21,7 @@ const SUFFIX: &str = ".db";
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Room that a copy leaves to others, in bytes.
-const LEFT_FREE: u64 = 32 << 20;
+const LEFT_FREE: u64 = 8 << 20;
 
 /// Which database is copied, and where to.
 #[derive(Clone, Debug)]
@@ -45,15 +45,6 @@ pub struct BackupReport {
     pub removed: u64,
 }
 
-/// Breaks the copy off when whoever waits for it goes away.
-struct CancelOnDrop(Cancel);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
 impl Content {
     /// Copies the database, removes the copies beyond those that are kept, and returns what it did. One runs at a time.
     ///
@@ -64,7 +55,7 @@ impl Content {
         let settings = self.settings.backups.clone();
         let now = self.metadata.now();
         let cancel = Cancel::default();
-        let _stops_with_us = CancelOnDrop(cancel.clone());
+        let _stops_with_us = cancel.on_drop();
         let made = tokio::task::spawn_blocking(move || copy(&settings, now, &cancel)).await?;
         let report = made?;
         self.metrics.backed_up(now);

@@ -74,7 +74,7 @@ struct Plan {
 impl Content {
     /// Collects again and again, until it is dropped.
     pub(super) async fn keep_collecting(&self) {
-        self.tell_candidates().await;
+        self.tell_standing().await;
         if !self.settings.gc.enabled {
             return std::future::pending().await;
         }
@@ -200,6 +200,7 @@ impl Content {
     pub async fn pause_collector(&self, paused: bool) -> Result<(), Error> {
         self.with_reserve(|| self.metadata.pause_collector(paused))
             .await?;
+        self.metrics.collector().paused(paused);
         self.wake_collector();
         Ok(())
     }
@@ -249,7 +250,6 @@ impl Content {
             bytes,
             postponed,
         };
-        self.metrics.collection_ended(last.finished);
         let stored = match serde_json::to_string(&last) {
             Ok(text) => {
                 let store = || self.metadata.store_collector_report(text.clone());
@@ -262,14 +262,30 @@ impl Content {
         if let Err(error) = stored {
             tracing::warn!(%error, "could not store how a collection went");
         }
-        self.tell_candidates().await;
+        self.tell_standing().await;
     }
 
-    /// Tells the metrics how many candidates there are.
-    pub(super) async fn tell_candidates(&self) {
-        match self.metadata.candidate_counts().await {
-            Ok(counts) => self.metrics.candidates(counts.blobs, counts.manifests),
-            Err(error) => tracing::debug!(%error, "could not count candidates"),
+    /// Tells the metrics how the collector stands.
+    async fn tell_standing(&self) {
+        let CollectorStatus {
+            candidates,
+            paused,
+            last,
+            held_until: _,
+        } = match self.collector_status().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::debug!(%error, "could not look how the collector stands");
+                return;
+            }
+        };
+        self.metrics.collector().enabled(self.settings.gc.enabled);
+        self.metrics.collector().paused(paused);
+        self.metrics
+            .collector()
+            .candidates(candidates.blobs, candidates.manifests);
+        if let Some(last) = last {
+            self.metrics.collector().ended(last.finished);
         }
     }
 }

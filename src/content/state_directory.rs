@@ -1,5 +1,5 @@
-//! The state directory: one process owns it, and it holds the SQLite file. Refuses what would lose
-//! data (a second process, a Distribution root that was never imported) before anything is opened.
+//! The state directory: one process owns it, and it holds the SQLite file. Refuses a second
+//! process before anything is opened.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -39,14 +39,6 @@ pub enum StateError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// The store root has repositories that Seawall does not know.
-    #[error(
-        "{path} holds repositories of a Distribution registry; this version cannot import them, so start with an empty rootdirectory"
-    )]
-    NeverImported {
-        /// The directory with the link files.
-        path: PathBuf,
     },
 }
 
@@ -102,22 +94,9 @@ impl StateDirectory {
     }
 }
 
-/// Refuses a store root with link files of Distribution, which would look empty through Seawall.
-///
-/// # Errors
-/// [`StateError::NeverImported`].
-pub fn refuse_unimported(root: &Path) -> Result<(), StateError> {
-    let path = root.join("docker/registry/v2/repositories");
-    let holds_some = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
-    if holds_some {
-        return Err(StateError::NeverImported { path });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{StateDirectory, StateError, refuse_unimported};
+    use super::{StateDirectory, StateError};
 
     #[test]
     fn a_second_owner_is_refused_until_the_first_is_gone() {
@@ -127,15 +106,5 @@ mod tests {
         assert!(matches!(second, Err(StateError::InUse { .. })));
         drop(first);
         StateDirectory::open(directory.path()).expect("free again");
-    }
-
-    #[test]
-    fn a_root_with_repositories_of_distribution_is_refused() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        refuse_unimported(root.path()).expect("an empty root is fine");
-        let repositories = root.path().join("docker/registry/v2/repositories");
-        std::fs::create_dir_all(repositories.join("team/app")).expect("made");
-        let refused = refuse_unimported(root.path());
-        assert!(matches!(refused, Err(StateError::NeverImported { .. })));
     }
 }

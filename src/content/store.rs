@@ -18,6 +18,7 @@ use super::disk::DiskGauge;
 use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
+use super::import::RootOrigin;
 use super::in_hands::InHands;
 use super::in_use::InUse;
 use super::leftovers::Leftovers;
@@ -39,8 +40,10 @@ const READERS: usize = 2;
 pub struct Settings {
     /// How content is collected, and what protects it meanwhile.
     pub gc: Gc,
-    /// A directory on the disk whose room counts.
+    /// The store root, the disk of which is the one whose room counts.
     pub root: PathBuf,
+    /// What wrote the root before, or may be given it back.
+    pub origin: RootOrigin,
     /// What bounds mirrored content.
     pub cache: Cache,
     /// How long content that nobody pulls is kept, by upstream, where it has a bound of its own.

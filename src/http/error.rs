@@ -167,6 +167,9 @@ impl Failure {
                 let headers = response.headers_mut();
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Self::Registry(Error::Preparing { .. }) => {
+                respond::set(response, RETRY_AFTER, respond::PREPARING_SECS);
+            }
             Self::Registry(Error::TooManyUploads { .. }) => {
                 respond::set(response, RETRY_AFTER, UPLOADS_RETRY_AFTER);
             }
@@ -197,6 +200,7 @@ pub(super) fn upload_range(offset: u64) -> String {
 
 fn classify_registry(error: &Error) -> (StatusCode, ErrorCode) {
     match error {
+        Error::Preparing { .. } => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         Error::NameUnknown { .. } | Error::NamespaceUnknown { .. } => {
             (StatusCode::NOT_FOUND, ErrorCode::NameUnknown)
         }

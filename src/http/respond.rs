@@ -26,6 +26,9 @@ const CACHE: HeaderName = HeaderName::from_static("seawall-cache");
 /// `OCI-Namespace`.
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 
+/// After how many seconds to ask again while the start is not finished (`Retry-After`).
+pub(super) const PREPARING_SECS: &str = "5";
+
 /// Returns an answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = HttpResponse::new(no_body());

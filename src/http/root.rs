@@ -69,16 +69,24 @@ async fn dispatch(
         return response;
     }
     let path = parts.uri.path().to_owned();
+    let prepared = context.registry.preparation().check();
     if let Some(prefix) = door.api_prefix(&context.settings)
         && let Some(below) = api::below_root(&path, prefix)
     {
+        if let Err(error) = prepared {
+            let detail = error.to_string();
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
+        }
         let root = format!("{}{}", prefix.trim_end_matches('/'), api::ROOT);
         return api::answer(context, (root, below), parts, body, peer).await;
     }
     if !door.has_registry() {
         return Problem::not_found().into_response();
     }
-    let answered = registry(context, parts, body, peer).await;
+    let answered = match prepared {
+        Ok(()) => registry(context, parts, body, peer).await,
+        Err(error) => Err(Failure::from(error)),
+    };
     answered.unwrap_or_else(Failure::into_response)
 }
 

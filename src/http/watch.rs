@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use oci::{Action, Resource};
@@ -52,6 +52,13 @@ pub(super) async fn answer(
         Watched::Alive => word(StatusCode::OK, "ok\n"),
         Watched::Ready => match registry::ready(&context.registry).await {
             Ok(()) => word(StatusCode::OK, "ok\n"),
+            Err(error @ registry::Error::Preparing { .. }) => {
+                let text = Bytes::from(format!("{error}\n"));
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut response = respond::bytes(status, WORD, text);
+                respond::set(&mut response, RETRY_AFTER, respond::PREPARING_SECS);
+                response
+            }
             Err(error) => {
                 tracing::error!(%error, "not ready to serve");
                 word(StatusCode::SERVICE_UNAVAILABLE, "storage is unavailable\n")
@@ -76,7 +83,9 @@ enum Watched {
     DebugHealth,
 }
 
+const WORD: &str = "text/plain; charset=utf-8";
+
 fn word(status: StatusCode, text: &'static str) -> Response {
     let body = Bytes::from_static(text.as_bytes());
-    respond::bytes(status, "text/plain; charset=utf-8", body)
+    respond::bytes(status, WORD, body)
 }

@@ -8,6 +8,7 @@ mod collect;
 mod collector;
 mod ending;
 mod error;
+mod export_links;
 mod failure;
 mod fsck;
 mod lines;

@@ -7,7 +7,7 @@ use super::lines::Lines;
 use super::payload::Payload;
 use super::service::Settings;
 use super::view::Progress;
-use super::{backup, collect, fsck, scrub};
+use super::{backup, collect, export_links, fsck, scrub};
 use crate::content::Content;
 use crate::mirror::Mirror;
 
@@ -40,6 +40,7 @@ pub async fn run_now(
             scrub::run(content, mirror, wanted, rate, &mut lines).await
         }
         Payload::Fsck(wanted) => fsck::run(content, wanted, settings.scrub.rate, &mut lines).await,
+        Payload::ExportLinks => export_links::run(content, &mut lines).await,
         Payload::Backup(_) => backup::run(content, &tally).await,
         Payload::Warm(_) | Payload::Purge(_) => {
             Err(Failure::Final("only a running server does this".to_owned()))

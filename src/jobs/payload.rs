@@ -46,6 +46,8 @@ pub enum Payload {
     Purge(PurgePattern),
     /// Collect what nothing names any more.
     Collect(CollectNow),
+    /// Write the link files of Distribution.
+    ExportLinks,
     /// Copy the database to where the configuration says.
     Backup(BackUp),
     /// Hash stored blobs again.
@@ -106,6 +108,7 @@ impl Payload {
             Self::Warm(_) => JobKind::Warm,
             Self::Purge(_) => JobKind::Purge,
             Self::Collect(_) => JobKind::Gc,
+            Self::ExportLinks => JobKind::ExportLinks,
             Self::Backup(_) => JobKind::Backup,
             Self::Scrub(_) => JobKind::Scrub,
             Self::Fsck(_) => JobKind::Fsck,
@@ -117,7 +120,11 @@ impl Payload {
         match self {
             Self::Warm(_) => true,
             Self::Scrub(scrub) => scrub.repair,
-            Self::Purge(_) | Self::Collect(_) | Self::Backup(_) | Self::Fsck(_) => false,
+            Self::Purge(_)
+            | Self::Collect(_)
+            | Self::ExportLinks
+            | Self::Backup(_)
+            | Self::Fsck(_) => false,
         }
     }
 
@@ -148,6 +155,7 @@ impl Payload {
             Self::Warm(warm) => Self::Warm(WarmImages::new(warm.images, warm.platforms)?),
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
             Self::Collect(collect) => Self::Collect(collect),
+            Self::ExportLinks => Self::ExportLinks,
             Self::Backup(backup) => Self::Backup(backup),
             Self::Scrub(scrub) => Self::Scrub(ScrubBlobs::new(scrub.repository, scrub.repair)?),
             Self::Fsck(compare) => Self::Fsck(compare),

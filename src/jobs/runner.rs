@@ -16,7 +16,7 @@ use super::live::Tally;
 use super::payload::Payload;
 use super::service::{Inner, Jobs};
 use super::view::{JobKind, Progress};
-use super::{backup, collect, fsck, purge, schedule, scrub, warm};
+use super::{backup, collect, export_links, fsck, purge, schedule, scrub, warm};
 use crate::content;
 
 /// Jobs that run at the same time; one more, if it makes room: who needs room does not wait for what takes it.
@@ -231,6 +231,12 @@ async fn perform(inner: &Inner, claim: Claim, payload: &str, tally: &Tally) -> R
             let mut lines = Lines::of_job(&inner.metadata, claim, tally, earlier);
             let rate = inner.settings.gc.rate;
             let done = collect::run(&inner.content, &wanted, rate, &mut lines).await;
+            lines.finish().await;
+            done
+        }
+        Payload::ExportLinks => {
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, Earlier::Forgotten);
+            let done = export_links::run(&inner.content, &mut lines).await;
             lines.finish().await;
             done
         }

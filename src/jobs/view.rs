@@ -13,6 +13,8 @@ pub enum JobKind {
     Purge,
     /// Collect what nothing names any more.
     Gc,
+    /// Write the link files of Distribution.
+    ExportLinks,
     /// Copy the database.
     Backup,
     /// Hash stored blobs again.
@@ -28,6 +30,7 @@ impl JobKind {
             Self::Warm => "warm",
             Self::Purge => "purge",
             Self::Gc => "gc",
+            Self::ExportLinks => "exportlinks",
             Self::Backup => "backup",
             Self::Scrub => "scrub",
             Self::Fsck => "fsck",
@@ -38,7 +41,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm | Self::Backup | Self::Scrub | Self::Fsck => false,
+            Self::Warm | Self::ExportLinks | Self::Backup | Self::Scrub | Self::Fsck => false,
         }
     }
 
@@ -58,7 +61,8 @@ impl JobKind {
         match self {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Gc),
-            Self::Gc => Some(Self::Backup),
+            Self::Gc => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
             Self::Backup => Some(Self::Scrub),
             Self::Scrub => Some(Self::Fsck),
             Self::Fsck => None,

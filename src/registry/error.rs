@@ -11,6 +11,12 @@ use crate::policy::repositories::Refusal;
 /// A request that is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The start is not finished yet.
+    #[error("not ready yet: {what}")]
+    Preparing {
+        /// What is being done, and how far it is.
+        what: String,
+    },
     /// No such repository.
     #[error("repository {name} is unknown")]
     NameUnknown {

@@ -12,6 +12,7 @@ use crate::content::Content;
 use crate::mirror::Mirror;
 
 use super::error::Error;
+use super::preparation::Preparation;
 use super::resolve::{Place, Resolved};
 
 /// What the configuration allows.
@@ -44,6 +45,7 @@ pub struct Registry {
     pub(super) content: Arc<Content>,
     pub(super) mirror: Arc<Mirror>,
     pub(super) rules: Rules,
+    pub(super) preparation: Preparation,
 }
 
 impl Registry {
@@ -53,7 +55,13 @@ impl Registry {
             content,
             mirror,
             rules,
+            preparation: Preparation::default(),
         }
+    }
+
+    /// Returns what the start has still to finish before anything may be asked of the registry.
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
     }
 
     /// Returns the smallest chunk an upload takes before its last, in bytes.

@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::Kind;
+use super::metrics::Metrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByKind {
@@ -17,11 +18,25 @@ struct ByKind {
 
 /// The collector's numbers.
 #[derive(Debug, Default)]
-pub(super) struct CollectorMetrics {
+pub struct CollectorMetrics {
     bytes: Counter,
     blobs: Counter,
     candidates: Family<ByKind, Gauge<u64, AtomicU64>>,
     last_run: Gauge<u64, AtomicU64>,
+    enabled: Gauge,
+    paused: Gauge,
+    running: Gauge,
+}
+
+/// A collection that runs; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct CollectionUnderWay(Gauge);
+
+impl Drop for CollectionUnderWay {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
 }
 
 impl CollectorMetrics {
@@ -40,25 +55,129 @@ impl CollectorMetrics {
             last_run,
             this.last_run.clone(),
         );
+        let enabled = "Whether the collector runs by itself";
+        registry.register("seawall_gc_enabled", enabled, this.enabled.clone());
+        let paused = "Whether somebody paused the collector";
+        registry.register("seawall_gc_paused", paused, this.paused.clone());
+        let running = "Whether a collection runs";
+        registry.register("seawall_gc_running", running, this.running.clone());
+        // Known from the start, so that a rate can be asked of them.
+        this.candidates(0, 0);
         this
     }
 
+    /// Notes whether the collector runs by itself.
+    pub fn enabled(&self, enabled: bool) {
+        self.enabled.set(i64::from(enabled));
+    }
+
+    /// Notes whether somebody paused it.
+    pub fn paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub fn begins(&self) -> CollectionUnderWay {
+        self.running.set(1);
+        CollectionUnderWay(self.running.clone())
+    }
+
     /// Counts blobs that were collected, and their bytes.
-    pub(super) fn collected(&self, blobs: u64, bytes: u64) {
+    pub fn collected(&self, blobs: u64, bytes: u64) {
         self.blobs.inc_by(blobs);
         self.bytes.inc_by(bytes);
     }
 
     /// Notes how many blobs and manifests wait for their review.
-    pub(super) fn candidates(&self, blobs: u64, manifests: u64) {
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
         for (kind, number) in [(Kind::Blob, blobs), (Kind::Manifest, manifests)] {
             self.candidates.get_or_create(&ByKind { kind }).set(number);
         }
     }
 
     /// Notes that a collection ended, at `at` in microseconds since 1970.
-    pub(super) fn ended(&self, at: i64) {
+    pub fn ended(&self, at: i64) {
         self.last_run
             .set(u64::try_from(at / 1_000_000).unwrap_or(0));
+    }
+}
+
+impl Metrics {
+    /// Counts blobs that were collected, and their bytes.
+    pub fn collected(&self, blobs: u64, bytes: u64) {
+        self.0.collector.collected(blobs, bytes);
+    }
+
+    /// Notes how many blobs and manifests wait for their review by the collector.
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
+        self.0.collector.candidates(blobs, manifests);
+    }
+
+    /// Notes whether the collector runs by itself.
+    pub fn collector_enabled(&self, enabled: bool) {
+        self.0.collector.enabled(enabled);
+    }
+
+    /// Notes whether somebody paused the collector.
+    pub fn collector_paused(&self, paused: bool) {
+        self.0.collector.paused(paused);
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub fn collection_begins(&self) -> CollectionUnderWay {
+        self.0.collector.begins()
+    }
+
+    /// Notes that a collection ended, at `at` in microseconds since 1970.
+    pub fn collection_ended(&self, at: i64) {
+        self.0.collector.ended(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::Metrics;
+
+    fn expect(metrics: &Metrics, lines: &[&str]) {
+        let text = metrics.render();
+        for line in lines {
+            assert!(text.lines().any(|shown| shown == *line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_collectors_names_are_as_promised() {
+        let metrics = Metrics::new();
+        expect(
+            &metrics,
+            &[
+                "seawall_gc_enabled 0",
+                "seawall_gc_paused 0",
+                "seawall_gc_running 0",
+                "seawall_gc_reclaimed_bytes_total 0",
+                r#"seawall_gc_candidates{kind="manifest"} 0"#,
+            ],
+        );
+        metrics.collector().enabled(true);
+        metrics.collector().paused(true);
+        metrics.collector().collected(2, 700);
+        metrics.collector().candidates(5, 3);
+        metrics.collector().ended(1_795_262_400_999_999);
+        let under_way = metrics.collector().begins();
+        expect(
+            &metrics,
+            &[
+                "seawall_gc_enabled 1",
+                "seawall_gc_paused 1",
+                "seawall_gc_running 1",
+                "seawall_gc_reclaimed_bytes_total 700",
+                "seawall_gc_reclaimed_blobs_total 2",
+                r#"seawall_gc_candidates{kind="blob"} 5"#,
+                r#"seawall_gc_candidates{kind="manifest"} 3"#,
+                "seawall_gc_last_run_timestamp_seconds 1795262400",
+            ],
+        );
+        drop(under_way);
+        expect(&metrics, &["seawall_gc_running 0"]);
     }
 }

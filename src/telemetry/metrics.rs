@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::backup_metrics::BackupMetrics;
 use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
@@ -73,10 +74,10 @@ pub struct MirrorNumbers {
 
 /// All counters of the process. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     registry: Registry,
     distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
@@ -95,9 +96,9 @@ struct Inner {
     blob_bytes: Unsigned,
     uploads_open: Gauge,
     evicted: Evicted,
-    collector: CollectorMetrics,
+    pub(super) collector: CollectorMetrics,
+    backup: BackupMetrics,
     integrity: IntegrityMetrics,
-    last_backup: Unsigned,
     pull_facts_dropped: Counter,
 }
 
@@ -219,12 +220,8 @@ impl Metrics {
             ),
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
+            backup: BackupMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
-            last_backup: metric!(
-                "seawall_backup_last_success_timestamp_seconds",
-                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
-                Gauge::default()
-            ),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -337,25 +334,14 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
-    /// Counts blobs that were collected, and their bytes.
-    pub fn collected(&self, blobs: u64, bytes: u64) {
-        self.0.collector.collected(blobs, bytes);
-    }
-
-    /// Notes how many blobs and manifests wait for their review by the collector.
-    pub fn candidates(&self, blobs: u64, manifests: u64) {
-        self.0.collector.candidates(blobs, manifests);
-    }
-
-    /// Notes that a collection ended, at `at` in microseconds since 1970.
-    pub fn collection_ended(&self, at: i64) {
-        self.0.collector.ended(at);
-    }
-
     /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
-        self.0.last_backup.set(seconds);
+        self.0.backup.made(at);
+    }
+
+    /// Returns what is counted of collections.
+    pub fn collector(&self) -> &CollectorMetrics {
+        &self.0.collector
     }
 
     /// Notes the size of the cache and its bound in bytes, 0 for none.

@@ -3,6 +3,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod client;
+pub(crate) mod distribution;
 pub(crate) mod gate;
 pub(crate) mod images;
 pub(crate) mod raw;

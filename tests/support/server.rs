@@ -39,6 +39,7 @@ pub(crate) struct TestServer {
 pub(crate) struct Builder {
     settings: Value,
     mirrors: Vec<Value>,
+    root: Option<Box<dyn FnOnce(&Path)>>,
 }
 
 impl TestServer {
@@ -58,6 +59,7 @@ impl TestServer {
                 "cache": {"minfree": 0},
             }),
             mirrors: Vec::new(),
+            root: None,
         }
     }
 
@@ -175,6 +177,11 @@ impl TestServer {
         self.start_again().await;
     }
 
+    /// Has the collector look whether it is time.
+    pub(crate) fn collector_looks(&self) {
+        self.running().content().wake_collector();
+    }
+
     /// Evicts mirrored content until at most `bytes` of it are left.
     pub(crate) async fn evict_down_to(&self, bytes: u64) -> EvictReport {
         self.idle().await;
@@ -278,6 +285,12 @@ impl Builder {
         self
     }
 
+    /// Fills the store root before the server starts for the first time.
+    pub(crate) fn over(mut self, fill: impl FnOnce(&Path) + 'static) -> Self {
+        self.root = Some(Box::new(fill));
+        self
+    }
+
     /// Changes the configuration.
     pub(crate) fn config(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.settings);
@@ -288,6 +301,9 @@ impl Builder {
         let directory = tempfile::tempdir().expect("the system has room for a directory");
         let root = directory.path().join("data");
         self.settings["storage"]["filesystem"] = json!({"rootdirectory": root});
+        if let Some(fill) = self.root.take() {
+            fill(&root);
+        }
         if !self.mirrors.is_empty() {
             self.settings["mirrors"] = Value::Array(self.mirrors);
         }

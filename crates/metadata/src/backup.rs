@@ -101,6 +101,15 @@ struct Cancelling {
     running: Option<InterruptHandle>,
 }
 
+/// Breaks a copy off when it is dropped; one that is made is none the worse for it.
+pub struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl Cancel {
     fn state(&self) -> MutexGuard<'_, Cancelling> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,6 +122,11 @@ impl Cancel {
         if let Some(running) = &state.running {
             running.interrupt();
         }
+    }
+
+    /// Returns what breaks the copy off when it is dropped: when whoever waits for it goes away.
+    pub fn on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(self.clone())
     }
 
     /// Runs one statement of the copy on `connection`.

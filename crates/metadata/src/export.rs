@@ -100,6 +100,17 @@ impl Metadata {
         .await
     }
 
+    /// Returns whether no row has the bytes of a digest at Distribution's path.
+    pub async fn is_plain_path_free(&self, digest: &Digest) -> Result<bool> {
+        self.read(*digest, |tx, digest| {
+            Box::pin(async move {
+                let row = tx.query_one(AT_PLAIN_PATH, &[digest.into()]).await?;
+                Ok(row.is_none())
+            })
+        })
+        .await
+    }
+
     /// Moves the row of bytes that lie under `key` to Distribution's path, where they lie too already. The file under
     /// the key is deleted later, like that of any blob whose row is claimed.
     pub async fn rekey_blob(&self, digest: &Digest, key: &str) -> Result<Rekeyed> {

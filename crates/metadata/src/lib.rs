@@ -44,9 +44,11 @@ mod contract;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod owner_tests;
+#[cfg(test)]
 mod plan_tests;
 
-pub use backup::{BackedUp, Cancel, CopyError, back_up, used_bytes};
+pub use backup::{BackedUp, Cancel, CancelOnDrop, CopyError, back_up, used_bytes};
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};

@@ -158,6 +158,8 @@ impl One<'_> {
         } = *self.candidate;
         let key = [repository.value(), (&digest).into()];
         let Some(row) = tx.query_one(MANIFEST_KEPT, &key).await? else {
+            // Deleted while another still named it, which then kept its bytes.
+            self.review_as(tx, CandidateKind::Blob, since).await?;
             return self.drop(tx, Verdict::Kept).await;
         };
         if row.bool(0)? {
@@ -182,12 +184,7 @@ impl One<'_> {
         let key = [repository.value(), (&digest).into()];
         if tx.query_one(IS_MANIFEST, &key).await?.is_some() {
             // Stored as a manifest since; as which it may have been left behind by one that named it as a blob.
-            let manifest = Candidate {
-                since,
-                kind: CandidateKind::Manifest,
-                ..*self.candidate
-            };
-            candidates::note(tx, &manifest).await?;
+            self.review_as(tx, CandidateKind::Manifest, since).await?;
             return self.drop(tx, Verdict::Kept).await;
         }
         if tx.query_one(NAMED, &key).await?.is_some() {
@@ -198,6 +195,18 @@ impl One<'_> {
         }
         blobs::leave(tx, repository, &digest).await?;
         self.claim(tx).await
+    }
+
+    /// Has the digest reviewed as something else next.
+    async fn review_as(&mut self, tx: &mut Tx, kind: CandidateKind, since: i64) -> Result<()> {
+        let other = Candidate {
+            since,
+            kind,
+            ..*self.candidate
+        };
+        candidates::note(tx, &other).await?;
+        self.reviewed.next.push(other);
+        Ok(())
     }
 
     /// Reviews bytes that no repository has a row for.

@@ -83,6 +83,13 @@ impl Server {
         }
     }
 
+    /// Tells whether a server answers on the socket at `path`.
+    pub(in crate::cli) fn answers_at(path: &Path) -> bool {
+        shortened(path)
+            .and_then(|(short, _kept)| UnixStream::connect(short))
+            .is_ok()
+    }
+
     fn at(url: &str, token: Option<String>) -> Result<Self, Failure> {
         let address =
             Address::at(url).map_err(|reason| Failure::new(format!("--server {url}: {reason}")))?;

@@ -18,8 +18,8 @@ pub struct ImportReport {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Links that said something new: those that were taken or, in a dry run, would be. `None` where nobody was asked
-    /// what is known.
+    /// Links that said something new: those that were taken or, in a dry run, would be. `None` where nobody could be
+    /// asked what is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<u64>,
     /// What cannot be used.

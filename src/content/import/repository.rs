@@ -178,17 +178,25 @@ impl Importer<'_> {
         name: Digest,
         target: Digest,
     ) -> Result<Digest, Error> {
-        if name == target || !self.writes {
+        if name == target {
             return Ok(name);
         }
-        let store = Arc::clone(&self.store);
-        let named =
-            tokio::task::spawn_blocking(move || verify::name_again(&store, &name, &target)).await?;
-        match named {
+        let (store, writes) = (Arc::clone(&self.store), self.writes);
+        let named = tokio::task::spawn_blocking(move || {
+            if verify::is_there(&store, &name) {
+                return Ok(None);
+            }
+            verify::check_second_name(&store, &name, &target).and_then(|size| {
+                if writes && size.is_some() {
+                    verify::name_again(&store, &name, &target)?;
+                }
+                Ok(size)
+            })
+        });
+        match named.await? {
             Ok(None) => Ok(name),
             Ok(Some(size)) => {
-                let blob = FoundBlob { digest: name, size };
-                self.report.blobs += self.take_blobs(vec![blob]).await?;
+                self.add_blob(name, size).await?;
                 Ok(name)
             }
             Err(reason) => {
@@ -206,12 +214,16 @@ impl Importer<'_> {
         }
         let (store, at) = (Arc::clone(&self.store), *digest);
         tokio::task::spawn_blocking(move || verify::make_empty(&store, &at)).await??;
-        let blob = FoundBlob {
-            digest: *digest,
-            size: 0,
-        };
-        self.report.blobs += self.take_blobs(vec![blob]).await?;
-        Ok(())
+        self.add_blob(*digest, 0).await
+    }
+
+    /// Counts a file that was made, and makes its row.
+    async fn add_blob(&mut self, digest: Digest, size: u64) -> Result<(), Error> {
+        self.report.blobs += 1;
+        self.report.bytes += size;
+        self.take_blobs(vec![FoundBlob { digest, size }])
+            .await
+            .map(drop)
     }
 
     /// Returns what to keep of manifests that cannot be used.

@@ -32,7 +32,7 @@ pub struct ImportRequest {
 }
 
 /// Told how far it is, again and again.
-pub type Told<'a> = dyn FnMut(&ImportReport) + Send + 'a;
+pub(super) type Told<'a> = dyn FnMut(&ImportReport) + Send + 'a;
 
 /// Tells whether link files lie below `root` and none were ever imported.
 ///
@@ -73,7 +73,7 @@ pub async fn import(
     Ok(report)
 }
 
-/// Finds what [`import`] would find, without writing anything; `metadata` tells what is known already.
+/// Finds what [`import`] would find, without writing anything; `metadata` tells what is known already, nothing without it.
 ///
 /// # Errors
 /// As [`import`].
@@ -110,7 +110,7 @@ impl<'a> Importer<'a> {
         request: &'a ImportRequest,
     ) -> Self {
         let report = ImportReport {
-            changed: metadata.is_some().then_some(0),
+            changed: Some(0),
             ..ImportReport::default()
         };
         Self {

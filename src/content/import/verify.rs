@@ -71,12 +71,11 @@ pub(super) fn manifest(
     })
 }
 
-/// Makes the bytes of `target` those of `name` too, another digest of theirs; returns their size, or `None` when they are
-/// not there.
+/// Checks that `name` is another digest of the bytes of `target`; returns their size, or `None` when they are not there.
 ///
 /// # Errors
-/// That they are not of that digest, or why it cannot be done.
-pub(super) fn name_again(
+/// That they are not of that digest, or why it cannot be seen.
+pub(super) fn check_second_name(
     store: &Filesystem,
     name: &Digest,
     target: &Digest,
@@ -100,9 +99,16 @@ pub(super) fn name_again(
             "it names {target}, whose bytes do not have the digest of its path"
         ));
     }
-    let named = store.name_again(&fresh_id(), &plain(target), &plain(name));
-    named.map_err(|error| format!("the bytes of {target} cannot get a second name: {error}"))?;
     Ok(Some(opened.size))
+}
+
+/// Makes the bytes of `target` those of `name` too.
+///
+/// # Errors
+/// Why it cannot be done.
+pub(super) fn name_again(store: &Filesystem, name: &Digest, target: &Digest) -> Result<(), String> {
+    let named = store.name_again(&fresh_id(), &plain(target), &plain(name));
+    named.map_err(|error| format!("the bytes of {target} cannot get a second name: {error}"))
 }
 
 /// Makes the file of no bytes.

@@ -6,6 +6,7 @@ mod body;
 mod gc;
 mod integrity;
 mod jobs;
+mod links;
 mod mirrors;
 mod openapi;
 mod paging;

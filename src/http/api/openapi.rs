@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{backup, gc, integrity, jobs, mirrors, tags};
+use super::{backup, gc, integrity, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -21,6 +21,7 @@ use crate::http::respond::{self, Response};
         gc::run,
         gc::pause,
         gc::resume,
+        links::export,
         backup::start,
         integrity::scrub,
         integrity::fsck,

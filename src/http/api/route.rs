@@ -27,6 +27,8 @@ pub(super) enum Route {
     PauseCollector,
     /// Let the collector go on.
     ResumeCollector,
+    /// Write the link files of Distribution.
+    ExportLinks,
     /// Copy the database.
     Backup,
     /// Hash stored blobs again.
@@ -56,6 +58,7 @@ pub(super) enum Endpoint {
     Collect,
     PauseCollector,
     ResumeCollector,
+    ExportLinks,
     Backup,
     Scrub,
     Fsck,
@@ -79,7 +82,8 @@ impl Endpoint {
             Self::Collector => Some(Self::Collect),
             Self::Collect => Some(Self::PauseCollector),
             Self::PauseCollector => Some(Self::ResumeCollector),
-            Self::ResumeCollector => Some(Self::Backup),
+            Self::ResumeCollector => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
             Self::Backup => Some(Self::Scrub),
             Self::Scrub => Some(Self::Fsck),
             Self::Fsck => Some(Self::Jobs),
@@ -104,6 +108,7 @@ impl Endpoint {
             Self::Collect => "/gc/run",
             Self::PauseCollector => "/gc/pause",
             Self::ResumeCollector => "/gc/resume",
+            Self::ExportLinks => "/export-links",
             Self::Backup => "/backup",
             Self::Scrub => "/scrub",
             Self::Fsck => "/fsck",
@@ -130,6 +135,7 @@ impl Endpoint {
             | Self::Collect
             | Self::PauseCollector
             | Self::ResumeCollector
+            | Self::ExportLinks
             | Self::Backup
             | Self::Scrub
             | Self::Fsck
@@ -161,6 +167,7 @@ impl Route {
             ["gc", "run"] => (Endpoint::Collect, None),
             ["gc", "pause"] => (Endpoint::PauseCollector, None),
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["export-links"] => (Endpoint::ExportLinks, None),
             ["backup"] => (Endpoint::Backup, None),
             ["scrub"] => (Endpoint::Scrub, None),
             ["fsck"] => (Endpoint::Fsck, None),
@@ -183,6 +190,7 @@ impl Route {
             (Endpoint::Collect, _) => Self::Collect,
             (Endpoint::PauseCollector, _) => Self::PauseCollector,
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::ExportLinks, _) => Self::ExportLinks,
             (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Scrub, _) => Self::Scrub,
             (Endpoint::Fsck, _) => Self::Fsck,

@@ -75,6 +75,7 @@ fn contents() -> Vec<Failure> {
     let id = || UploadId::parse("0f8fad5b-d9cb-469f-a165-70867728950e").expect("an id");
     let reference = || "1.0".to_owned();
     let errors = vec![
+        Error::Preparing { what: value() },
         Error::NameUnknown { name: name() },
         Error::NamespaceUnknown {
             name: name(),

@@ -213,6 +213,14 @@ impl RepositoryLinks {
         self.below_root(&place.file(&self.directory))
     }
 
+    /// Returns the digests that the index of a tag names by its paths; none for a tag that is not there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn index(&self, tag: &Tag) -> io::Result<Vec<Digest>> {
+        index_of(&place::tag(&self.directory, tag))
+    }
+
     fn below_root(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.directory).unwrap_or(path);
         let repository = Path::new(REPOSITORIES).join(self.name.as_str());

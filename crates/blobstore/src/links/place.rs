@@ -24,7 +24,7 @@ impl LinkPlace<'_> {
     /// Returns the file, below `repository`.
     pub(super) fn file(&self, repository: &Path) -> PathBuf {
         match self {
-            Self::Current(tag) => tag_directory(repository, tag).join("current").join(LINK),
+            Self::Current(name) => tag(repository, name).join("current").join(LINK),
             Self::Layer(_) | Self::Revision(_) | Self::Index(..) => {
                 self.directory(repository).join(LINK)
             }
@@ -36,8 +36,8 @@ impl LinkPlace<'_> {
         match self {
             Self::Layer(digest) => of_digest(layers(repository), digest),
             Self::Revision(digest) => of_digest(revisions(repository), digest),
-            Self::Current(tag) => tag_directory(repository, tag),
-            Self::Index(tag, digest) => of_digest(index(&tag_directory(repository, tag)), digest),
+            Self::Current(name) => tag(repository, name),
+            Self::Index(name, digest) => of_digest(index(&tag(repository, name)), digest),
         }
     }
 }
@@ -66,8 +66,8 @@ pub(super) fn index(tag: &Path) -> PathBuf {
     tag.join("index")
 }
 
-fn tag_directory(repository: &Path, tag: &Tag) -> PathBuf {
-    tags(repository).join(tag.as_str())
+pub(super) fn tag(repository: &Path, name: &Tag) -> PathBuf {
+    tags(repository).join(name.as_str())
 }
 
 fn of_digest(directory: PathBuf, digest: &Digest) -> PathBuf {

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
+use super::support::{
+    World, commit, digest, lease_of, mirror, mirrored, name, push, references, tag,
+};
 use crate::clock::tests::HOUR;
 use crate::{
-    CheckCursor, CheckScope, CheckedBlob, CommitBlob, ExtendLease, Holder, LeaseOf, Mount,
-    MountOutcome, Origin, Place, PushManifest, PushOutcome, RepositoryKind,
+    CheckCursor, CheckScope, CheckedBlob, CommitBlob, Holder, Mount, MountOutcome, Origin, Place,
+    PushManifest, PushOutcome, RepositoryKind,
 };
 
 async fn live(world: &World, content: &str) -> CheckedBlob {
@@ -41,13 +43,10 @@ pub(super) async fn a_quarantined_blob_exists_to_nobody(world: World) {
     assert!(!world.gives("a", "blob").await);
     let anywhere = world.metadata.find_blob_anywhere(&digest("blob")).await;
     assert_eq!(anywhere.expect("reads"), None);
-    let lease = ExtendLease {
-        repository: name("a"),
-        digest: digest("blob"),
-        of: LeaseOf::Blob,
-        lease_micros: HOUR,
-    };
-    let leased = world.metadata.extend_lease(lease).await;
+    let leased = world
+        .metadata
+        .extend_lease(lease_of("a", "blob", HOUR))
+        .await;
     assert!(!leased.expect("answers"));
     let (blob, other) = (digest("blob"), name("b"));
     let sources = world.metadata.find_mount_source(&blob, &other).await;

@@ -2,9 +2,9 @@
 
 use oci::ReferenceKind;
 
-use super::support::{World, commit, digest, name, push, references};
+use super::support::{World, commit, digest, lease_of, name, push, references};
 use crate::clock::tests::{HOUR, NOON, SECOND};
-use crate::{CommitBlob, ExtendLease, LeaseOf, Origin, PushManifest};
+use crate::{CommitBlob, Origin, PushManifest};
 
 async fn lease(world: &World, content: &str) -> i64 {
     let found = world
@@ -15,22 +15,13 @@ async fn lease(world: &World, content: &str) -> i64 {
     found.expect("the blob is here").lease_until
 }
 
-fn blob_lease(repository: &str, lease_micros: i64) -> ExtendLease {
-    ExtendLease {
-        repository: name(repository),
-        digest: digest("blob"),
-        of: LeaseOf::Blob,
-        lease_micros,
-    }
-}
-
 pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: World) {
     world.commit(commit("a", "blob")).await;
     world.clock.advance(HOUR / 2);
     assert!(
         world
             .metadata
-            .extend_lease(blob_lease("a", HOUR))
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -43,7 +34,7 @@ pub(super) async fn a_lease_is_written_only_when_less_than_half_remains(world: W
     assert!(
         world
             .metadata
-            .extend_lease(blob_lease("a", HOUR))
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -54,7 +45,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(blob_lease("a", HOUR))
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -63,7 +54,7 @@ pub(super) async fn a_lease_on_what_does_not_exist_is_refused(world: World) {
     assert!(
         !world
             .metadata
-            .extend_lease(blob_lease("a", HOUR))
+            .extend_lease(lease_of("a", "blob", HOUR))
             .await
             .expect("answers")
     );
@@ -80,7 +71,7 @@ pub(super) async fn a_lease_is_never_shortened(world: World) {
     assert!(
         world
             .metadata
-            .extend_lease(blob_lease("b", SECOND))
+            .extend_lease(lease_of("b", "blob", SECOND))
             .await
             .expect("answers")
     );

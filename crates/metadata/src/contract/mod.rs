@@ -2,6 +2,9 @@
 //! file like `on_sqlite` and must pass them all unchanged.
 
 mod blobs;
+mod collecting;
+mod collecting_costs;
+mod collecting_model;
 mod consistency;
 mod damage;
 mod job_lines;
@@ -18,4 +21,5 @@ mod repositories;
 pub(crate) mod support;
 mod tag_moves;
 mod tags;
+mod upkeep;
 mod uploads;

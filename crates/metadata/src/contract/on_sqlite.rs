@@ -43,6 +43,32 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    collecting_costs {
+        shared_indexes_cost_time_by_their_edges,
+        a_batch_that_frees_much_leaves_the_rest_for_the_next,
+    }
+    collecting_model {
+        a_collection_leaves_what_a_look_at_everything_leaves,
+    }
+    collecting {
+        a_blob_nobody_names_goes_after_its_grace_and_not_before,
+        a_lease_outlasts_a_grace_of_nothing,
+        what_a_manifest_names_stays_and_is_no_candidate_any_more,
+        a_deleted_image_takes_its_layers_along_and_leaves_shared_ones,
+        the_grace_of_what_a_manifest_named_begins_when_it_is_deleted,
+        an_untagged_manifest_stays_until_somebody_asks_for_it,
+        a_manifest_that_lost_its_tag_in_any_way_is_a_candidate,
+        children_of_a_kept_index_and_referrers_of_a_kept_subject_stay,
+        a_manifest_somebody_was_told_of_is_not_deleted_while_it_is_leased,
+        what_one_repository_lost_is_not_leased_there_because_another_has_it,
+        an_unlinked_blob_goes_and_one_that_is_still_named_stays,
+        a_manifest_that_another_names_as_a_layer_stays_with_it,
+        an_event_after_the_review_began_counts_anew,
+        nothing_of_a_held_repository_goes_until_it_is_released,
+        mirrored_content_is_no_candidate,
+        what_an_eviction_could_not_claim_is_found_by_the_collector,
+        the_last_manifest_takes_its_repository_out_of_the_catalog,
+    }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
         a_job_keeps_so_many_lines_and_no_more,
@@ -164,6 +190,13 @@ clauses! {
         a_tag_is_deleted_without_its_manifest,
         a_tag_is_set_only_to_a_manifest_of_its_repository,
         a_tag_is_confirmed_only_while_it_points_there,
+    }
+    upkeep {
+        after_an_end_in_order_nothing_is_held_back,
+        after_another_end_local_content_is_held_back_for_one_lease,
+        a_second_end_of_that_kind_begins_the_time_again_and_never_shortens_it,
+        what_was_only_ever_mirrored_goes_on_being_evicted,
+        a_pause_and_a_report_are_kept,
     }
     uploads {
         an_upload_keeps_what_it_was_given_and_moves_on,

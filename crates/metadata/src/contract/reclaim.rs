@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use oci::{Digest, ReferenceKind};
 
-use super::support::{World, commit, digest, mirror, mirrored, name, push, references, tag};
+use super::support::{
+    World, commit, digest, lease_of, mirror, mirrored, name, push, references, tag,
+};
 use crate::clock::tests::{HOUR, NOON, SECOND};
 use crate::{
-    Claimed, CommitBlob, Error, Evict, EvictUnit, Evicted, ExtendLease, LeaseOf, Mount,
-    MountOutcome, Origin, Place, Pull, PushManifest, RepositoryId,
+    Claimed, CommitBlob, Error, Evict, EvictUnit, Evicted, Mount, MountOutcome, Origin, Place,
+    Pull, PushManifest, RepositoryId,
 };
 
 const NGINX: &str = "docker.io/library/nginx";
@@ -152,13 +154,10 @@ pub(super) async fn nothing_is_evicted_from_a_local_repository(world: World) {
 
 pub(super) async fn a_lease_keeps_what_it_protects_until_it_ends(world: World) {
     image(&world, NGINX, "m", &["a"]).await;
-    let lease = ExtendLease {
-        repository: name(NGINX),
-        digest: digest("a"),
-        of: LeaseOf::Blob,
-        lease_micros: HOUR,
-    };
-    let leased = world.metadata.extend_lease(lease).await;
+    let leased = world
+        .metadata
+        .extend_lease(lease_of(NGINX, "a", HOUR))
+        .await;
     assert!(leased.expect("extends"));
     assert!(evict(&world, NGINX, "m", &["m", "a"]).await.is_none());
     assert!(world.gives(NGINX, "a").await);

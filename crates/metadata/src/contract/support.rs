@@ -7,8 +7,8 @@ use oci::{Algorithm, Digest, Reference, ReferenceKind, RepositoryName, Tag, Uplo
 
 use crate::clock::tests::{FakeClock, HOUR};
 use crate::{
-    CommitBlob, Committed, ManifestRow, Metadata, Origin, PushManifest, PushOutcome, Ref,
-    ReferenceCheck, RepositoryKind,
+    CommitBlob, Committed, ExtendLease, LeaseOf, ManifestRow, Metadata, Origin, PushManifest,
+    PushOutcome, Ref, ReferenceCheck, RepositoryKind,
 };
 
 /// An empty database and its clock.
@@ -52,6 +52,16 @@ pub(crate) fn commit(repository: &str, content: &str) -> CommitBlob {
         origin: Origin::Pushed,
         lease_micros: HOUR,
         upload: None,
+    }
+}
+
+/// Returns the lease of a blob that a repository is asked for.
+pub(super) fn lease_of(repository: &str, content: &str, lease_micros: i64) -> ExtendLease {
+    ExtendLease {
+        repository: name(repository),
+        digest: digest(content),
+        of: LeaseOf::Blob,
+        lease_micros,
     }
 }
 
