@@ -7,6 +7,7 @@ mod collecting_costs;
 mod collecting_model;
 mod consistency;
 mod damage;
+mod imports;
 mod job_lines;
 mod jobs;
 mod leases;
