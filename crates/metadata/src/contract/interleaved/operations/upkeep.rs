@@ -94,6 +94,7 @@ fn checking() -> Vec<Operation> {
                 digest: digest("loose"),
                 kind: CandidateKind::Blob,
                 is_unnoted: true,
+                id: 0,
             }]
         ),
         operation!(
