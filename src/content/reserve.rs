@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use super::error::Error;
 use super::store::Content;
 
-/// Its size in bytes: some thousand transactions of the database's log.
-const SIZE: usize = 8 << 20;
+/// Its size in bytes, some thousand transactions of the database's log; and those it has where there is less room, each
+/// enough to delete and collect something, which makes room for the next.
+const SIZES: [u64; 4] = [8 << 20, 4 << 20, 2 << 20, 1 << 20];
 
 /// The reserve of a state directory.
 #[derive(Debug)]
@@ -77,22 +78,45 @@ fn give_up(path: &Path) {
     }
 }
 
-/// Takes the reserve, whole or not at all: a partial one would only take the last room from others.
+/// Takes as much of the reserve as there is room for. What is free is asked first: who tries to take more than there is takes
+/// the last room from others for a moment.
 fn refill(path: &Path) {
-    if fs::metadata(path).is_ok_and(|file| file.len() == SIZE as u64) {
-        return;
-    }
-    if let Err(error) = write(path) {
-        tracing::debug!(%error, "no room for the reserve now");
-        give_up(path);
+    let have = fs::metadata(path).map_or(0, |file| file.len());
+    let free = free_at(path);
+    for size in SIZES {
+        if size <= have {
+            return;
+        }
+        if free.is_some_and(|free| free < size - have) {
+            continue;
+        }
+        match grow(path, have, size) {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, size, "no room for the reserve now"),
+        }
     }
 }
 
-fn write(path: &Path) -> io::Result<()> {
+/// Returns the bytes that are free, if the disk tells.
+fn free_at(path: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(path.parent()?).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+/// Lets the file grow, or leaves it as it was.
+fn grow(path: &Path, from: u64, to: u64) -> io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(path)?;
     // Written, not only announced: a sparse file reserves nothing.
-    let mut file = File::create(path)?;
-    file.write_all(&vec![0; SIZE])?;
-    file.sync_data()
+    let zeros = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+    let written = file.write_all(&zeros).and_then(|()| file.sync_data());
+    if written.is_err() {
+        if from == 0 {
+            give_up(path);
+        } else {
+            file.set_len(from)?;
+        }
+    }
+    written
 }
 
 impl Content {
@@ -112,14 +136,14 @@ impl Content {
 mod tests {
     use std::cell::Cell;
 
-    use super::{Error, Reserve, SIZE};
+    use super::{Error, Reserve, SIZES};
 
     #[tokio::test]
     async fn work_that_finds_no_room_is_done_again_without_the_reserve() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let reserve = Reserve::take(directory.path());
         let path = directory.path().join("seawall.reserve");
-        assert_eq!(std::fs::metadata(&path).expect("there").len(), SIZE as u64);
+        assert_eq!(std::fs::metadata(&path).expect("there").len(), SIZES[0]);
         let tries = Cell::new(0);
         let done = reserve
             .with(|| {
@@ -136,6 +160,20 @@ mod tests {
             .await;
         assert_eq!((done.ok(), tries.get()), (Some(7), 2));
         assert!(path.exists(), "it is taken again");
+    }
+
+    #[tokio::test]
+    async fn a_small_reserve_grows_when_there_is_room() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("seawall.reserve");
+        std::fs::write(&path, vec![0; 2 << 20]).expect("written");
+        let reserve = Reserve::take(directory.path());
+        let size = || std::fs::metadata(&path).expect("there").len();
+        assert_eq!(size(), SIZES[0]);
+        super::grow(&path, SIZES[0], SIZES[0] + 1).expect("grows");
+        let done: Result<(), _> = reserve.with(|| async { Ok(()) }).await;
+        assert!(done.is_ok());
+        assert_eq!(size(), SIZES[0] + 1, "it is enough");
     }
 
     #[tokio::test]

@@ -97,7 +97,7 @@ pub(super) struct Inner {
     uploads_open: Gauge,
     evicted: Evicted,
     pub(super) collector: CollectorMetrics,
-    backup: BackupMetrics,
+    pub(super) backup: BackupMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
 }
@@ -334,11 +334,6 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
-    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
-    pub fn backed_up(&self, at: i64) {
-        self.0.backup.made(at);
-    }
-
     /// Returns what is counted of collections.
     pub fn collector(&self) -> &CollectorMetrics {
         &self.0.collector
@@ -448,7 +443,6 @@ mod tests {
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
         metrics.uploads_open_are(3);
-        metrics.backed_up(1_795_262_400_999_999);
         metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
@@ -463,7 +457,6 @@ mod tests {
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
             "seawall_uploads_open 2",
-            "seawall_backup_last_success_timestamp_seconds 1795262400",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

@@ -73,6 +73,13 @@ impl Row {
         Self { values, columns }
     }
 
+    /// Returns every column with its value.
+    #[cfg(test)]
+    pub(crate) fn cells(&self) -> Vec<(String, Value)> {
+        let names = self.columns.split(',').map(str::to_owned);
+        names.zip(self.values.iter().cloned()).collect()
+    }
+
     fn wrong(&self, index: usize, expected: &str) -> Error {
         let column = self
             .columns

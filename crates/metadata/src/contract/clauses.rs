@@ -1,25 +1,6 @@
-//! The contract suite on SQLite.
+//! Every clause, by the file it is in; each engine makes a test of each of them.
 
-use std::future::Future;
-
-use super::support::World;
-use crate::Metadata;
-use crate::clock::tests::{FakeClock, NOON};
-
-async fn run<F: Future<Output = ()>>(clause: impl FnOnce(World) -> F) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let clock = FakeClock::at(NOON);
-    let metadata = Metadata::open(&directory.path().join(crate::FILE_NAME), clock.clone());
-    let metadata = metadata.expect("a new database opens");
-    clause(World {
-        metadata: metadata.clone(),
-        clock,
-    })
-    .await;
-    metadata.close().await;
-}
-
-macro_rules! clauses {
+macro_rules! tests_of {
     ($($room:ident { $($clause:ident,)+ })+) => {
         $(mod $room {
             $(#[tokio::test]
@@ -27,6 +8,23 @@ macro_rules! clauses {
                 super::run(crate::contract::$room::$clause).await;
             })+
         })+
+    };
+}
+
+macro_rules! clauses {
+    ($($list:tt)+) => {
+        mod on_sqlite {
+            use crate::contract::engines::on_sqlite::run;
+
+            tests_of! { $($list)+ }
+        }
+
+        #[cfg(feature = "postgres")]
+        mod on_postgres {
+            use crate::contract::engines::on_postgres::run;
+
+            tests_of! { $($list)+ }
+        }
     };
 }
 
