@@ -67,6 +67,17 @@ clauses! {
         what_an_eviction_could_not_claim_is_found_by_the_collector,
         the_last_manifest_takes_its_repository_out_of_the_catalog,
     }
+    imports {
+        found_bytes_get_a_row_once_and_what_is_here_keeps_its_own,
+        bytes_whose_deletion_broke_off_are_taken_back,
+        a_link_is_taken_only_for_what_is_here,
+        a_mirrored_tag_that_is_imported_is_due_to_be_asked_for,
+        what_is_remembered_of_a_link_is_the_last_that_was_said,
+        a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
+        an_import_that_ended_is_told_until_the_next_one,
+        a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,
+        bytes_under_a_key_move_to_the_plain_path_once_nothing_is_deleted_there,
+    }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
         a_job_keeps_so_many_lines_and_no_more,

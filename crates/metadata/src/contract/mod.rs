@@ -9,6 +9,7 @@ mod collecting_model;
 mod consistency;
 mod damage;
 pub(crate) mod engines;
+mod imports;
 mod interleaved;
 mod job_lines;
 mod jobs;
