@@ -393,7 +393,7 @@ async fn on_a_full_disk_a_backup_fails_and_leaves_nothing_and_takes_no_room() {
         "filling",
         usize::try_from(served.free()).unwrap() - (4 << 20),
     );
-    served.client().push_blob("team/app", &blob.into()).await;
+    served.client().push_blob("team/app", &blob).await;
     let free = served.free();
     let job = async || {
         let asked = served.socket().post("/api/v1/backup").json(&json!({}));
