@@ -177,6 +177,11 @@ impl TestServer {
         self.start_again().await;
     }
 
+    /// Has the collector look whether it is time.
+    pub(crate) fn collector_looks(&self) {
+        self.running().content().wake_collector();
+    }
+
     /// Evicts mirrored content until at most `bytes` of it are left.
     pub(crate) async fn evict_down_to(&self, bytes: u64) -> EvictReport {
         self.idle().await;

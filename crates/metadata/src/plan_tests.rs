@@ -35,7 +35,6 @@ const QUERIES: &[&str] = &[
     consistency::REFERENCES,
     consistency::MANIFESTS,
     consistency::MEMBERSHIPS,
-    consistency::UNNOTED_BYTES,
     consistency::UNNOTED_BLOBS,
     consistency::UNNOTED_MANIFESTS,
     damage::LIVE,
