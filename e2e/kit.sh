@@ -41,6 +41,23 @@ tell_why() {
 # The last line of a suite: e2e/run takes the counts from it, and a suite that never gets here has failed.
 finish() { echo "$PASSED passed, $FAILED failed"; [ "$FAILED" -eq 0 ]; }
 
+# torture runs the suite of this name of the program in e2e/torture, which prints the same lines, and counts them.
+torture() {
+  local line result
+  gcc -O2 -Wall -Wextra -Werror -o "$HERE/faults" "$E2E/torture/faults.c" || { fail "faults.c cannot be compiled"; return; }
+  exec 3< <("$TORTURE" "$SUITE" --seawall "$SEAWALL" --faults "$HERE/faults" --home "$HERE" 2>&1; echo "ended with $?")
+  while IFS= read -r line <&3; do
+    case $line in
+      "ok "*) PASSED=$((PASSED + 1)) ;;
+      "FAIL "*) FAILED=$((FAILED + 1)) ;;
+      "ended with "*) result=${line##* }; continue ;;
+    esac
+    echo "$line"
+  done
+  # A failure was counted when it was printed; a program that ended in another way printed none.
+  [ "$result" = 0 ] || [ "$FAILED" -gt 0 ] || fail "the program ended with $result"
+}
+
 # free_port prints a port nobody listens on, below the range the kernel gives to outgoing connections.
 free_port() {
   local port

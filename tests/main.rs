@@ -5,15 +5,19 @@
 )]
 
 mod api;
+mod backup;
 mod config_cli;
 mod delete;
 mod digests;
 mod errors;
+mod export_links;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
 mod gc;
+mod gc_api;
 mod gc_beside;
+mod gc_cli;
 mod import;
 mod import_serve;
 mod jobs;
@@ -49,4 +53,5 @@ mod support;
 mod tag_history;
 mod tags_catalog;
 mod uploads;
+mod uploads_upkeep;
 mod wire;

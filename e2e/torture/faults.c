@@ -10,7 +10,8 @@
  *   arm N ERRNO     the N-th call from now on fails with this number, once; later ones succeed
  *   lie TEXT        calls on files whose path holds TEXT return 0 and nothing is done ("-": on every file); until disarmed
  *   disarm          nothing fails
- *   told            COUNT calls since armed, then what failed: its call and path, or "-"
+ *   told            COUNT calls since armed, then what failed: its call and path, or "-"; of a flush also whether its file was
+ *                   "dirty", written to since it was last flushed, or "clean"
  * The first line is "pid PID". The end of standard input kills the program; its exit status is ours. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,18 +56,39 @@ static const struct call CALLS[] = {
 static const char *folder;
 static long count, fail_at, fail_with; /* fail_at 0: nothing is armed */
 static char lie[512], failed[4500];
+static int flushes;              /* whether the class is sync; then writes are watched too, but never fail */
 
 static void die(const char *what) { perror(what); exit(125); }
+
+static int is_watched(const struct call *call, const char *class) {
+    return !strcmp(call->class, class) || (!strcmp(class, "sync") && !strcmp(call->class, "write"));
+}
+
+/* The files that were written to and not flushed since; the oldest gives way. */
+static char dirty[256][300];
+static unsigned next_dirty;
+
+static int find_dirty(const char *path) {
+    for (int i = 0; i < 256; i++) if (dirty[i][0] && !strncmp(dirty[i], path, sizeof dirty[i] - 1)) return i;
+    return -1;
+}
+
+static void note_write(const char *path) {
+    if (find_dirty(path) >= 0) return;
+    char *name = dirty[next_dirty++ % 256];
+    memset(name, 0, sizeof *dirty);
+    memcpy(name, path, strnlen(path, sizeof *dirty - 1));
+}
 
 /* Makes this thread, and what it will run, send the calls of `class` to the returned descriptor. */
 static int install(const char *class) {
     struct sock_filter code[MOST + 8];
     int n = 0, wanted = 0;
-    for (size_t i = 0; i < MOST; i++) wanted += !strcmp(CALLS[i].class, class);
+    for (size_t i = 0; i < MOST; i++) wanted += is_watched(&CALLS[i], class);
     if (!wanted) { fprintf(stderr, "faults: no class %s\n", class); exit(125); }
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (size_t i = 0; i < MOST; i++)
-        if (!strcmp(CALLS[i].class, class))
+        if (is_watched(&CALLS[i], class))
             code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)CALLS[i].number, wanted--, 0);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
@@ -128,15 +150,24 @@ static void decide(int listener) {
     const struct call *call = CALLS;
     while (call->number != asked.data.nr) call++;
     char path[4096];
-    if ((fail_at || lie[0]) && path_of(&asked, call, path, sizeof path) && !strncmp(path, folder, strlen(folder))) {
+    if ((flushes || fail_at || lie[0]) && path_of(&asked, call, path, sizeof path) && !strncmp(path, folder, strlen(folder))) {
+        const char *state = "";
+        if (flushes && !strcmp(call->class, "write")) note_write(path);
+        else if (flushes) {
+            int at = find_dirty(path);
+            state = at < 0 ? "clean " : "dirty ";
+            if (at >= 0) dirty[at][0] = 0;
+        }
+        if (flushes && !strcmp(call->class, "write")) goto send;
         count++;
         int lies = lie[0] && (!strcmp(lie, "-") || strstr(path, lie));
         if (lies || count == fail_at) {
             answer.flags = 0;
             answer.error = lies ? 0 : -(int)fail_with;
-            snprintf(failed, sizeof failed, "%s %s", call->name, path);
+            snprintf(failed, sizeof failed, "%s %s%s", call->name, state, path);
         }
     }
+send:
     ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
@@ -157,6 +188,7 @@ int main(int argc, char **argv) {
     int pair[2];
     if (argc < 4) { fprintf(stderr, "faults: CLASS FOLDER PROGRAM [ARGUMENT…]\n"); return 125; }
     folder = argv[2];
+    flushes = !strcmp(argv[1], "sync");
     setvbuf(stdin, NULL, _IONBF, 0);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) die("faults: socketpair");

@@ -9,7 +9,7 @@ use metadata::Metadata;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::content::{self, Content, RootOrigin, StateDirectory, StateError};
+use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -91,5 +91,10 @@ fn content_settings(config: &Config) -> content::Settings {
             .filter_map(lifetime)
             .collect(),
         uploads: config.uploads.clone(),
+        backups: Backups {
+            database: config.storage.statedirectory.join(metadata::FILE_NAME),
+            directory: config.backup.directory.clone(),
+            keep: config.backup.keep,
+        },
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use super::{check_config, client_config, garbage_collect, gc, import, mirror, serve, tag};
+use super::{
+    backup, check_config, client_config, export_links, garbage_collect, gc, import, mirror,
+    restore, serve, tag,
+};
 
 /// A container registry and a mirror of other registries.
 #[derive(Debug, Parser)]
@@ -37,6 +40,8 @@ pub enum Command {
     ClientConfig(client_config::Arguments),
     /// Adopt what a Distribution registry stored, in place
     Import(import::Arguments),
+    /// Write the link files of Distribution, so that it can serve the same root; beside a running server or without one
+    ExportLinks(export_links::Arguments),
     /// See what the mirrors of the running server do, and have them fetch or forget images
     Mirror(mirror::Arguments),
     /// See what the collector of the running server does, have it collect now, or pause it
@@ -45,6 +50,10 @@ pub enum Command {
     GarbageCollect(garbage_collect::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
+    /// Write a copy of the database to a file, beside a running server or without one
+    Backup(backup::Arguments),
+    /// Put a copy in the place of the database; the server has to be stopped
+    Restore(restore::Arguments),
 }
 
 impl CommandLine {
@@ -156,6 +165,7 @@ mod tests {
             &["check-config"],
             &["client-config"],
             &["import"],
+            &["export-links"],
             &["mirror"],
             &["mirror", "status"],
             &["mirror", "warm"],
@@ -169,6 +179,8 @@ mod tests {
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],
+            &["backup"],
+            &["restore"],
         ] {
             let mut sub = &mut command;
             for name in names {

@@ -125,7 +125,7 @@ fn open(config: &Config) -> Result<Opened, Failure> {
 }
 
 /// Returns the failure of a command that was told to stop.
-async fn told_to_stop() -> Failure {
+pub(in crate::cli) async fn told_to_stop() -> Failure {
     let (interrupt, terminate) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, check_config, client_config, garbage_collect, gc,
-    import, mirror, tag,
+    Command, CommandLine, Failure, Output, backup, check_config, client_config, export_links,
+    garbage_collect, gc, import, mirror, restore, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -47,13 +47,18 @@ pub fn run(
         },
         Command::CheckConfig(arguments) => check_config::check(&arguments, environment),
         Command::ClientConfig(arguments) => client_config::print(&arguments, environment),
+        Command::Import(arguments) => import::run(&arguments, environment),
+        Command::ExportLinks(arguments) => {
+            export_links::run(&arguments, environment, streams.stderr)
+        }
         Command::Gc(arguments) => gc::run(&arguments, environment, streams.stderr),
         Command::GarbageCollect(arguments) => {
             garbage_collect::run(&arguments, environment, streams)
         }
-        Command::Import(arguments) => import::run(&arguments, environment),
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
         Command::Tag(arguments) => tag::run(&arguments, environment),
+        Command::Backup(arguments) => backup::run(&arguments, environment),
+        Command::Restore(arguments) => restore::run(&arguments, environment),
     };
     report(outcome, streams)
 }

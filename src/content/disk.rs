@@ -49,7 +49,8 @@ impl DiskGauge {
     }
 }
 
-fn ask(directory: &Path) -> Option<Disk> {
+/// Returns the disk that `directory` lies on, if it tells. Blocks.
+pub(super) fn ask(directory: &Path) -> Option<Disk> {
     let told = rustix::fs::statvfs(directory).ok()?;
     Some(Disk {
         size: told.f_blocks.saturating_mul(told.f_frsize),

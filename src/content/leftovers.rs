@@ -207,3 +207,6 @@ impl Content {
         Ok(self.metadata.is_place_taken(&at.digest, key).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,7 @@ impl Content {
         let key = placed.key.as_deref();
         push.key = placed.key.clone();
         let (id, at) = (fresh_id(), address(&digest, key)?);
+        let _in_hands = self.in_hands.take(&id);
         let sound = !placed.new && self.verified_bytes(&digest, size, key).await.is_ok();
         let published = if sound {
             Ok(())

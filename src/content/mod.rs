@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod background;
+mod backup;
 mod buffers;
 mod cached;
 mod collect;
@@ -15,8 +16,12 @@ mod error;
 mod evict;
 mod export;
 mod fill;
+mod fsck;
+mod fsck_files;
+mod fsck_names;
 mod holders;
 mod import;
+mod in_hands;
 mod in_use;
 mod ingest;
 mod leftovers;
@@ -43,12 +48,14 @@ mod turns;
 mod uploads;
 
 pub use background::Background;
+pub use backup::{BackupReport, Backups};
 pub use collect::{CollectReport, CollectRequest, Collected};
 pub use collector::{CollectorStatus, LastCollection};
 pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
 pub use export::{ExportConflict, ExportReport};
 pub use fill::{Fill, Filled, GrowingFile};
+pub use fsck::{Fsck, FsckRequest};
 pub use import::{
     ImportReport, ImportRequest, RootOrigin, Unusable, dry_run, import, is_unimported,
 };

@@ -39,6 +39,7 @@ impl Content {
     /// The commit order of a blob: durable file, its name, then one transaction; the upload's own name goes last, so that
     /// what a crash in between leaves is found by it. A failure leaves the upload, and no bytes that no row points to.
     pub(super) async fn publish(&self, publication: Publication<'_>) -> Result<(), Error> {
+        let _in_hands = self.in_hands.take(publication.id);
         // From the choice of the key to the commit no reclaim may decide about this digest.
         let hold = self.in_use.hold(publication.digest).await;
         let placed = self.choose_place(publication.digest).await?;

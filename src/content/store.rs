@@ -12,12 +12,14 @@ use metadata::{ExtendLease, LeaseOf, Metadata};
 use oci::{Digest, RepositoryName};
 use tokio::sync::{Mutex, Notify, RwLock, Semaphore};
 
+use super::backup::Backups;
 use super::buffers::Buffers;
 use super::disk::DiskGauge;
 use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
 use super::import::RootOrigin;
+use super::in_hands::InHands;
 use super::in_use::InUse;
 use super::leftovers::Leftovers;
 use super::pulls::Pulls;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub lifetimes: BTreeMap<String, Duration>,
     /// What bounds open uploads.
     pub uploads: Uploads,
+    /// How the database is copied.
+    pub backups: Backups,
 }
 
 /// Blobs on disk and the rows that describe them.
@@ -57,10 +61,13 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    pub(super) in_hands: InHands,
     /// Uploads that nobody goes on with.
     pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
     pub(super) evicting: Arc<tokio::sync::Mutex<LastEviction>>,
+    /// Held by the one copy of the database that is made.
+    pub(super) backing_up: Mutex<()>,
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
     /// Told when the collector is to look whether it has something to do.
@@ -98,8 +105,10 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            in_hands: InHands::default(),
             leftovers: Leftovers::default(),
             evicting: Arc::default(),
+            backing_up: Mutex::default(),
             collecting: Mutex::default(),
             collector_woken: Notify::new(),
             reclaiming: Arc::default(),

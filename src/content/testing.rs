@@ -8,15 +8,23 @@ use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use super::{Content, Reserve, RootOrigin, Settings};
+use super::{Backups, Content, Reserve, RootOrigin, Settings};
 use crate::clock::Fake;
 use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
 pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>) {
+    open_by(directory, cache, Arc::new(Fake::at(1_000_000)))
+}
+
+/// The same, by a clock that the test moves.
+pub(super) fn open_by(
+    directory: &Path,
+    cache: Cache,
+    clock: Arc<Fake>,
+) -> (Content, Arc<Filesystem>) {
     let store = Arc::new(Filesystem::open(directory).expect("an empty directory opens"));
-    let clock = Arc::new(Fake::at(1_000_000));
     let database = directory.join(metadata::FILE_NAME);
     let settings = Settings {
         gc: Gc::default(),
@@ -30,6 +38,11 @@ pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>)
         },
         lifetimes: BTreeMap::new(),
         uploads: Uploads::default(),
+        backups: Backups {
+            database: database.clone(),
+            directory: directory.join("backups"),
+            keep: 7,
+        },
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

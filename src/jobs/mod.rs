@@ -3,10 +3,12 @@
 //! row, claimed by one runner at a time; running it twice does no harm. Never answers clients, and never changes bytes
 //! or rows but through the mirror and content rooms.
 
+mod backup;
 mod collect;
 mod collector;
 mod ending;
 mod error;
+mod export_links;
 mod failure;
 mod lines;
 mod live;
@@ -23,7 +25,7 @@ pub use collector::{CollectAsked, CollectorView};
 pub use error::Error;
 pub use metadata::JobLine;
 pub use now::{Unfinished, run_now};
-pub use payload::{CollectNow, Payload, PayloadError, PurgePattern, WarmImages};
+pub use payload::{BackUp, CollectNow, Payload, PayloadError, PurgePattern, WarmImages};
 pub use runner::Running;
 pub use service::{Jobs, Settings};
 pub use view::{JobKind, JobState, JobView, Progress};

@@ -1,11 +1,11 @@
 //! A job done at once by who asks for it, without a row and without a runner: for commands that work where no server runs.
 
-use super::collect;
 use super::failure::Failure;
 use super::lines::Lines;
 use super::payload::Payload;
 use super::service::Settings;
 use super::view::Progress;
+use super::{backup, collect, export_links};
 use crate::content::Content;
 
 /// Why a job that was done at once did not end well; the text is for whoever asked.
@@ -31,6 +31,8 @@ pub async fn run_now(
         Payload::Collect(wanted) => {
             collect::run(content, wanted, settings.gc.rate, &mut lines).await
         }
+        Payload::ExportLinks => export_links::run(content, &mut lines).await,
+        Payload::Backup(_) => backup::run(content, &tally).await,
         Payload::Warm(_) | Payload::Purge(_) => {
             Err(Failure::Final("only a running server does this".to_owned()))
         }

@@ -46,6 +46,10 @@ pub enum Payload {
     Purge(PurgePattern),
     /// Collect what nothing names any more.
     Collect(CollectNow),
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database to where the configuration says.
+    Backup(BackUp),
 }
 
 /// Images to fetch.
@@ -69,6 +73,10 @@ pub struct CollectNow {
     pub(super) dry_run: bool,
 }
 
+/// A copy of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackUp {}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -82,6 +90,8 @@ impl Payload {
             Self::Warm(_) => JobKind::Warm,
             Self::Purge(_) => JobKind::Purge,
             Self::Collect(_) => JobKind::Gc,
+            Self::ExportLinks => JobKind::ExportLinks,
+            Self::Backup(_) => JobKind::Backup,
         }
     }
 
@@ -112,6 +122,8 @@ impl Payload {
             Self::Warm(warm) => Self::Warm(WarmImages::new(warm.images, warm.platforms)?),
             Self::Purge(purge) => Self::Purge(PurgePattern::new(purge.pattern)?),
             Self::Collect(collect) => Self::Collect(collect),
+            Self::ExportLinks => Self::ExportLinks,
+            Self::Backup(backup) => Self::Backup(backup),
         })
     }
 
@@ -225,7 +237,7 @@ pub(super) fn is_pattern(tag: &str) -> bool {
 mod tests {
     use oci::Digest;
 
-    use super::{CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
+    use super::{BackUp, CollectNow, Duration, IMAGES, Payload, PurgePattern, WarmImages};
     use crate::config::WarmReference;
 
     fn warm(images: &[&str], platforms: &[&str]) -> Result<WarmImages, String> {
@@ -302,6 +314,7 @@ mod tests {
             Payload::Warm(images),
             Payload::Purge(purge),
             Payload::Collect(collect),
+            Payload::Backup(BackUp::default()),
         ] {
             assert_eq!(Payload::from_row(&payload.to_row()), Ok(payload));
         }

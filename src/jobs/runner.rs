@@ -16,7 +16,7 @@ use super::live::Tally;
 use super::payload::Payload;
 use super::service::{Inner, Jobs};
 use super::view::{JobKind, Progress};
-use super::{collect, purge, schedule, warm};
+use super::{backup, collect, export_links, purge, schedule, warm};
 use crate::content;
 
 /// Jobs that run at the same time; one more, if it makes room: who needs room does not wait for what takes it.
@@ -205,6 +205,7 @@ async fn perform(inner: &Inner, claim: Claim, payload: &str, tally: &Tally) -> R
     match Payload::from_row(payload)? {
         Payload::Warm(images) => warm::run(&inner.mirror, &inner.content, &images, tally).await,
         Payload::Purge(pattern) => purge::run(&inner.content, &pattern, tally).await,
+        Payload::Backup(_) => backup::run(&inner.content, tally).await,
         Payload::Collect(wanted) => {
             let earlier = if wanted.dry_run {
                 Earlier::Forgotten
@@ -215,6 +216,12 @@ async fn perform(inner: &Inner, claim: Claim, payload: &str, tally: &Tally) -> R
             let mut lines = Lines::of_job(&inner.metadata, claim, tally, earlier);
             let rate = inner.settings.gc.rate;
             let done = collect::run(&inner.content, &wanted, rate, &mut lines).await;
+            lines.finish().await;
+            done
+        }
+        Payload::ExportLinks => {
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, Earlier::Forgotten);
+            let done = export_links::run(&inner.content, &mut lines).await;
             lines.finish().await;
             done
         }

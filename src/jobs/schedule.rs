@@ -1,24 +1,51 @@
-//! The `warm` list of the configuration: every tick of a schedule becomes one job. After a time in which nothing ran,
-//! the latest tick that was missed counts and the others are forgotten.
+//! The schedules of the configuration: every tick of one becomes one job. After a time in which nothing ran, the latest tick
+//! that was missed counts and the others are forgotten.
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metadata::{NewJob, Tick};
 
-use super::payload::{Payload, PayloadError, WarmImages};
-use super::service::Inner;
+use super::payload::{BackUp, Payload, PayloadError, WarmImages};
+use super::service::{Inner, Settings};
 use crate::config::Warm;
+
+/// Work that comes again and again.
+struct Scheduled<'s> {
+    /// What tells it from other work with a schedule; never changed, or its ticks would be counted anew.
+    name: String,
+    /// When, as five fields of cron in UTC.
+    schedule: &'s str,
+    /// What is done then.
+    job: Result<Payload, PayloadError>,
+}
+
+/// Returns all work with a schedule.
+fn scheduled(settings: &Settings) -> impl Iterator<Item = Scheduled<'_>> {
+    let warm = settings.warm.iter().enumerate();
+    let warm = warm.map(|(index, warm)| Scheduled {
+        name: format!("warm:{index}"),
+        schedule: &warm.schedule,
+        job: images(warm),
+    });
+    let backup = settings.backup.iter().map(|schedule| Scheduled {
+        name: "backup".to_owned(),
+        schedule,
+        job: Ok(Payload::Backup(BackUp::default())),
+    });
+    warm.chain(backup)
+}
 
 /// Queues a job for every schedule that is due; returns how many. Trouble is logged and the next look tries again.
 pub(super) async fn follow(inner: &Inner) -> usize {
     let mut queued = 0;
-    for (index, warm) in inner.settings.warm.iter().enumerate() {
-        match due(inner, index, warm).await {
+    for work in scheduled(&inner.settings) {
+        let (name, schedule) = (work.name.clone(), work.schedule);
+        match due(inner, work).await {
             Ok(true) => queued += 1,
             Ok(false) => {}
             Err(reason) => {
-                tracing::error!(schedule = %warm.schedule, reason, "could not follow a schedule of the warm list");
+                tracing::error!(name, schedule, reason, "could not follow a schedule");
             }
         }
     }
@@ -27,23 +54,28 @@ pub(super) async fn follow(inner: &Inner) -> usize {
 
 /// Queues the job of one schedule if it is due. The ticks are the wall clock's: the database's clock, by which claims
 /// are measured, lags behind it after a jump, and three o'clock is three o'clock.
-async fn due(inner: &Inner, index: usize, warm: &Warm) -> Result<bool, String> {
+async fn due(inner: &Inner, work: Scheduled<'_>) -> Result<bool, String> {
     let now = inner.clock.wall_micros();
+    let Scheduled {
+        name,
+        schedule,
+        job,
+    } = work;
     // Another time in the file is another schedule: it starts anew, and does not find that it missed something.
-    let schedule = format!("warm:{index}:{}", warm.schedule);
+    let followed = format!("{name}:{schedule}");
     let told = |error: metadata::Error| error.to_string();
-    let handled = inner.metadata.schedule_handled_until(&schedule, now);
+    let handled = inner.metadata.schedule_handled_until(&followed, now);
     let handled = handled.await.map_err(told)?;
-    let Some(at) = latest_tick(&warm.schedule, handled, now)? else {
+    let Some(at) = latest_tick(schedule, handled, now)? else {
         return Ok(false);
     };
-    let payload = payload(warm).map_err(|error| error.to_string())?;
+    let payload = job.map_err(|error| error.to_string())?;
     let tick = Tick {
-        schedule,
+        schedule: followed,
         at,
         job: NewJob {
             kind: payload.kind().name().to_owned(),
-            unique_key: format!("warm:{index}:{at}"),
+            unique_key: format!("{name}:{at}"),
             payload: payload.to_row(),
         },
     };
@@ -51,7 +83,7 @@ async fn due(inner: &Inner, index: usize, warm: &Warm) -> Result<bool, String> {
     Ok(taken.is_some())
 }
 
-fn payload(warm: &Warm) -> Result<Payload, PayloadError> {
+fn images(warm: &Warm) -> Result<Payload, PayloadError> {
     let images = warm.images.iter().map(ToString::to_string).collect();
     let platforms = warm.platforms.iter().map(ToString::to_string).collect();
     WarmImages::new(images, platforms).map(Payload::Warm)

@@ -41,6 +41,8 @@ pub struct Settings {
     pub warm: Vec<Warm>,
     /// How content is collected.
     pub gc: Gc,
+    /// The schedule by which the database is copied, if it has one.
+    pub backup: Option<String>,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
         Self {
             warm: config.warm.clone(),
             gc: config.gc.clone(),
+            backup: config.backup.schedule.clone(),
         }
     }
 }

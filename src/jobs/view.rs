@@ -13,6 +13,10 @@ pub enum JobKind {
     Purge,
     /// Collect what nothing names any more.
     Gc,
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database.
+    Backup,
 }
 
 impl JobKind {
@@ -22,6 +26,8 @@ impl JobKind {
             Self::Warm => "warm",
             Self::Purge => "purge",
             Self::Gc => "gc",
+            Self::ExportLinks => "exportlinks",
+            Self::Backup => "backup",
         }
     }
 
@@ -29,7 +35,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm => false,
+            Self::Warm | Self::ExportLinks | Self::Backup => false,
         }
     }
 
@@ -49,7 +55,9 @@ impl JobKind {
         match self {
             Self::Warm => Some(Self::Purge),
             Self::Purge => Some(Self::Gc),
-            Self::Gc => None,
+            Self::Gc => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => None,
         }
     }
 }

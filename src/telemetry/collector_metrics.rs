@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::Kind;
+use super::metrics::Metrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByKind {
@@ -98,6 +99,38 @@ impl CollectorMetrics {
     pub fn ended(&self, at: i64) {
         self.last_run
             .set(u64::try_from(at / 1_000_000).unwrap_or(0));
+    }
+}
+
+impl Metrics {
+    /// Counts blobs that were collected, and their bytes.
+    pub fn collected(&self, blobs: u64, bytes: u64) {
+        self.0.collector.collected(blobs, bytes);
+    }
+
+    /// Notes how many blobs and manifests wait for their review by the collector.
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
+        self.0.collector.candidates(blobs, manifests);
+    }
+
+    /// Notes whether the collector runs by itself.
+    pub fn collector_enabled(&self, enabled: bool) {
+        self.0.collector.enabled(enabled);
+    }
+
+    /// Notes whether somebody paused the collector.
+    pub fn collector_paused(&self, paused: bool) {
+        self.0.collector.paused(paused);
+    }
+
+    /// Notes that a collection runs, as long as what is returned is there.
+    pub fn collection_begins(&self) -> CollectionUnderWay {
+        self.0.collector.begins()
+    }
+
+    /// Notes that a collection ended, at `at` in microseconds since 1970.
+    pub fn collection_ended(&self, at: i64) {
+        self.0.collector.ended(at);
     }
 }
 

@@ -73,10 +73,10 @@ pub struct MirrorNumbers {
 
 /// All counters of the process. Clones count together.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     registry: Registry,
     distribution: DistributionMetrics,
     mirror_requests: Family<Answered, Counter>,
@@ -95,8 +95,9 @@ struct Inner {
     blob_bytes: Unsigned,
     uploads_open: Gauge,
     evicted: Evicted,
-    collector: CollectorMetrics,
+    pub(super) collector: CollectorMetrics,
     integrity: IntegrityMetrics,
+    last_backup: Unsigned,
     pull_facts_dropped: Counter,
 }
 
@@ -219,6 +220,11 @@ impl Metrics {
             evicted: Evicted::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
+            last_backup: metric!(
+                "seawall_backup_last_success_timestamp_seconds",
+                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
+                Gauge::default()
+            ),
             pull_facts_dropped: metric!(
                 "seawall_pull_facts_dropped",
                 "Pulls whose time was not recorded because too many came at once",
@@ -331,6 +337,12 @@ impl Metrics {
         self.0.breaker.get_or_create(&labels).set(value);
     }
 
+    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
+    pub fn backed_up(&self, at: i64) {
+        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
+        self.0.last_backup.set(seconds);
+    }
+
     /// Returns what is counted of collections.
     pub fn collector(&self) -> &CollectorMetrics {
         &self.0.collector
@@ -440,6 +452,7 @@ mod tests {
         metrics.evicted(1, 5);
         metrics.inflight(&hub, 2);
         metrics.uploads_open_are(3);
+        metrics.backed_up(1_795_262_400_999_999);
         metrics.uploads_open(-1);
         metrics.http_request(Endpoint::BlobUpload, "POST", 202);
         metrics.http_request(Endpoint::Blob, "BREW", 405);
@@ -454,6 +467,7 @@ mod tests {
             "seawall_evicted_bytes_total 5",
             "seawall_cache_bytes 0",
             "seawall_uploads_open 2",
+            "seawall_backup_last_success_timestamp_seconds 1795262400",
             r#"registry_proxy_requests_total{type="blob"} 2"#,
             r#"registry_proxy_hits_total{type="manifest"} 1"#,
             r#"registry_proxy_misses_total{type="blob"} 1"#,

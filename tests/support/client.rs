@@ -88,6 +88,14 @@ impl Client {
         }
     }
 
+    /// Asks again and again whether the server is ready.
+    pub(crate) async fn until_ready(&self) {
+        let started = Instant::now();
+        while self.get("/readyz").await.status != 200 {
+            assert!(started.elapsed() < PATIENCE, "it never gets ready");
+        }
+    }
+
     /// Asks for `path` again and again until it is answered without a warning.
     pub(crate) async fn get_until_fresh(&self, path: &str) -> Reply {
         let started = Instant::now();

@@ -23,6 +23,11 @@ impl SmallDisk {
     /// Starts one with `settings` (YAML, top level) beside the usual ones; `None` where this user may
     /// not mount a disk, which is a failure for root and where `CI` is set.
     pub(crate) async fn start(home: &Path, settings: &str) -> Option<Self> {
+        Self::start_with(home, settings, "").await
+    }
+
+    /// The same, with further keys of `storage` (YAML, one line).
+    pub(crate) async fn start_with(home: &Path, settings: &str, storage: &str) -> Option<Self> {
         let disk = home.join("disk");
         fs::create_dir(&disk).expect("the test's own directory can be written");
         let Some(mut command) = command(home, &disk).await else {
@@ -34,9 +39,10 @@ impl SmallDisk {
             return None;
         };
         let config = home.join("config.yml");
+        let comma = if storage.is_empty() { "" } else { ", " };
         let text = format!(
             "version: 0.1\nhttp: {{addr: '127.0.0.1:0'}}\n\
-             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}}}\n{settings}\n",
+             storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: true}}{comma}{storage}}}\n{settings}\n",
             disk.join("root").display()
         );
         fs::write(&config, text).expect("the test's own directory can be written");
@@ -78,6 +84,11 @@ impl SmallDisk {
     /// Returns everything the server has printed.
     pub(crate) fn screen(&self) -> String {
         self.served.screen()
+    }
+
+    /// Returns where this process finds a file of the disk.
+    pub(crate) fn seen(&self, name: &str) -> PathBuf {
+        self.served.seen_by_server(&self.disk).join(name)
     }
 
     /// Returns the bytes that are free.

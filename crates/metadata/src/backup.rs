@@ -101,6 +101,15 @@ struct Cancelling {
     running: Option<InterruptHandle>,
 }
 
+/// Breaks a copy off when it is dropped; one that is made is none the worse for it.
+pub struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl Cancel {
     fn state(&self) -> MutexGuard<'_, Cancelling> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,6 +122,11 @@ impl Cancel {
         if let Some(running) = &state.running {
             running.interrupt();
         }
+    }
+
+    /// Returns what breaks the copy off when it is dropped: when whoever waits for it goes away.
+    pub fn on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(self.clone())
     }
 
     /// Runs one statement of the copy on `connection`.
@@ -168,6 +182,23 @@ pub fn back_up(
         drop(remove_copy(&partial));
     }
     made
+}
+
+/// Returns how many bytes a copy of the database file `database` takes at most. Blocks.
+///
+/// # Errors
+/// [`CopyError`].
+pub fn used_bytes(database: &Path) -> std::result::Result<u64, CopyError> {
+    if !database.exists() {
+        return Err(CopyError::Missing);
+    }
+    let mut connection = Connection::open(database, Access::Copy)?;
+    let mut number = |sql: &'static str| -> Result<u64> {
+        let rows = connection.query(sql, &[])?;
+        rows.first().map_or(Ok(0), |row| row.u64(0))
+    };
+    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+    Ok(pages.saturating_mul(number("PRAGMA page_size")?))
 }
 
 fn check_target(database: &Path, to: &Path) -> std::result::Result<(), CopyError> {

@@ -58,16 +58,15 @@ impl Metadata {
                     return Ok(0);
                 }
                 let last = tx.query_one(LAST, &[claim.id.into()]).await?;
-                let mut position = last.map_or(Ok(0), |row| row.i64(0).map(|last| last + 1))?;
-                let mut taken = 0;
-                for line in lines {
-                    if position.unsigned_abs() >= JOB_LINES_MAX {
-                        break;
-                    }
+                let next = last.map_or(Ok(0), |row| row.i64(0).map(|last| last + 1))?;
+                let room = JOB_LINES_MAX.saturating_sub(next.unsigned_abs());
+                let taken = room.min(lines.len() as u64);
+                for (position, line) in (next..)
+                    .zip(lines)
+                    .take(usize::try_from(taken).unwrap_or(0))
+                {
                     let row = [claim.id.into(), position.into(), line.as_str().into()];
                     tx.execute(APPEND, &row).await?;
-                    position += 1;
-                    taken += 1;
                 }
                 Ok(taken)
             })

@@ -7,6 +7,7 @@ mod blobs;
 mod cached;
 mod candidates;
 mod clock;
+mod consistency;
 mod counts;
 mod damage;
 mod database;
@@ -47,11 +48,14 @@ mod owner_tests;
 #[cfg(test)]
 mod plan_tests;
 
-pub use backup::{BackedUp, Cancel, CopyError, back_up};
+pub use backup::{BackedUp, Cancel, CancelOnDrop, CopyError, back_up, used_bytes};
 pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
+pub use consistency::{
+    Entered, NameCursor, NameKind, Named, Namer, StoredPlace, Unnoted, UnnotedKind,
+};
 pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob, Holder};
 pub use database::Metadata;
 pub use error::{Error, Result};

@@ -3,8 +3,8 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, damage, held, job_lines, jobs, leases, manifests, migrate, pulls,
-    push, reclaim, referrers, repositories, review, tag_moves, tags, uploads,
+    blobs, cached, candidates, consistency, damage, held, job_lines, jobs, leases, manifests,
+    migrate, pulls, push, reclaim, referrers, repositories, review, tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -31,6 +31,13 @@ const QUERIES: &[&str] = &[
     job_lines::HELD,
     job_lines::LAST,
     job_lines::PAGE,
+    consistency::TAGS,
+    consistency::REFERENCES,
+    consistency::MANIFESTS,
+    consistency::MEMBERSHIPS,
+    consistency::UNNOTED_BYTES,
+    consistency::UNNOTED_BLOBS,
+    consistency::UNNOTED_MANIFESTS,
     damage::LIVE,
     damage::QUARANTINED_AT,
     damage::QUARANTINE,

@@ -23,6 +23,8 @@ const TIDY_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) enum Depth {
     /// Sizes of all, and the bytes of files without a row.
     Whole,
+    /// As `Whole`, where the disk failed: an upload whose bytes were lost may be closed, when its client comes again.
+    AfterFailures,
     /// The database alone, where a walk through the store would take longer than the crash it looks for.
     Database,
 }
@@ -48,7 +50,7 @@ pub(crate) async fn inspect(setup: &Setup, client: &Client, depth: Depth) -> Fin
     match uploads(setup) {
         Ok(uploads) => {
             for upload in uploads {
-                if let Err(trouble) = resume(client, &upload).await {
+                if let Err(trouble) = resume(client, &upload, depth).await {
                     let what = format!(
                         "the upload {} of {} cannot go on: {trouble}",
                         upload.id, upload.repository
@@ -66,7 +68,7 @@ pub(crate) async fn inspect(setup: &Setup, client: &Client, depth: Depth) -> Fin
             .problems
             .push(format!("the database cannot be read: {error}"));
     }
-    if depth == Depth::Whole {
+    if depth != Depth::Database {
         match compare(setup) {
             Ok(compared) => {
                 findings.problems.extend(compared.problems);
@@ -140,7 +142,7 @@ fn uploads(setup: &Setup) -> rusqlite::Result<Vec<Upload>> {
 }
 
 /// Goes on with an upload for some bytes and gives it up.
-async fn resume(client: &Client, upload: &Upload) -> Result<(), Trouble> {
+async fn resume(client: &Client, upload: &Upload, depth: Depth) -> Result<(), Trouble> {
     let path = format!("/v2/{}/blobs/uploads/{}", upload.repository, upload.id);
     let told = client.get(&path).await?.expect(&[204])?;
     let range = format!("0-{}", upload.offset.saturating_sub(1));
@@ -156,6 +158,10 @@ async fn resume(client: &Client, upload: &Upload) -> Result<(), Trouble> {
     let patched = client
         .send(Method::PATCH, &location, "application/octet-stream", more)
         .await?;
+    if patched.status == 404 && depth == Depth::AfterFailures {
+        // Closed for good, so that its client begins again; nothing says any more that it is open.
+        return client.get(&path).await?.expect(&[404]).map(drop);
+    }
     let location = patched.expect(&[202])?.location()?;
     client.delete(&location).await?.expect(&[204]).map(drop)
 }
@@ -230,6 +236,11 @@ fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
         }
     }
     Ok(found)
+}
+
+/// Returns how many blobs' files there are.
+pub(crate) fn blob_files(root: &Path) -> usize {
+    files(root).map_or(0, |files| files.len())
 }
 
 /// Returns what is in a directory; nothing where there is none.

@@ -120,7 +120,7 @@ impl Faults {
     pub(crate) async fn kill(&self) {
         if let Some(pid) = self.pid().and_then(Pid::from_raw) {
             // It may have ended by itself.
-            drop(kill_process(pid, Signal::KILL));
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 

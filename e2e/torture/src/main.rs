@@ -6,12 +6,15 @@ mod content;
 mod crash;
 mod disk;
 mod faults;
+mod full;
 mod inject;
 mod ledger;
+mod power;
 mod random;
 mod report;
 mod run;
 mod server;
+mod tmpfs;
 mod verify;
 mod work;
 
@@ -52,6 +55,10 @@ enum Suite {
     Crash,
     /// Single calls that fail.
     Inject,
+    /// A disk without room.
+    Full,
+    /// Power cuts.
+    Power,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +81,8 @@ fn main() -> ExitCode {
             match arguments.suite {
                 Suite::Crash => crash::run(&run, &mut report).await,
                 Suite::Inject => inject::run(&run, &mut report).await,
+                Suite::Full => full::run(&run, &mut report).await,
+                Suite::Power => power::run(&run, &mut report).await,
             }
         }),
         Err(error) => Err(error.to_string()),

@@ -44,7 +44,8 @@ pub(crate) struct Server {
     child: Child,
     screen: Screen,
     pub(crate) address: SocketAddr,
-    /// From the start of the program to the first 200 of `/readyz`.
+    /// From the start of the program to the first 200 of `/readyz`, without what it waited for a processor that other
+    /// programs had.
     pub(crate) ready_after: Duration,
     /// What can make it fail, where it was started with that.
     pub(crate) faults: Option<Faults>,
@@ -193,7 +194,8 @@ impl Setup {
         ready
             .await
             .map_err(|_| format!("{} was never ready: {}", self.name, server.screen.end()))?;
-        server.ready_after = begun.elapsed();
+        let whole = begun.elapsed();
+        server.ready_after = whole.saturating_sub(server.queued());
         Ok(server)
     }
 }
@@ -241,6 +243,17 @@ impl Server {
     /// Returns a client of it.
     pub(crate) fn client(&self) -> Result<Client, Trouble> {
         Client::new(&format!("http://{}", self.address))
+    }
+
+    /// Returns how long the thread that waited longest for a processor did so.
+    fn queued(&self) -> Duration {
+        let id = self.child.id().unwrap_or_default();
+        let threads = std::fs::read_dir(format!("/proc/{id}/task"));
+        let waited = threads.into_iter().flatten().filter_map(|thread| {
+            let told = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            told.split(' ').nth(1)?.parse().ok()
+        });
+        Duration::from_nanos(waited.max().unwrap_or_default())
     }
 
     /// Returns what it printed so far.

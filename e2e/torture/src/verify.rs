@@ -85,7 +85,8 @@ impl Verification<'_> {
                 Key::Blob { repository, digest } => !self.ledger.is_named(repository, digest),
                 Key::Tag { .. } | Key::Manifest { .. } => false,
             };
-        if !possible.contains(&found) && !(found.is_none() && may_be_collected) {
+        let is_right = possible.contains(&found) || (found.is_none() && may_be_collected);
+        if !is_right {
             let wanted: Vec<&str> = possible
                 .iter()
                 .map(|state| state.as_deref().unwrap_or("nothing"))

@@ -10,6 +10,9 @@ use crate::cli::Failure;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(in crate::cli) struct Job {
     pub(in crate::cli) id: i64,
+    /// What kind of work it is.
+    #[serde(default)]
+    pub(in crate::cli) kind: String,
     pub(in crate::cli) state: String,
     #[serde(default)]
     pub(in crate::cli) progress: Progress,

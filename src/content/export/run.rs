@@ -23,7 +23,7 @@ const NAMES: u64 = 500;
 const LINKS: usize = 1000;
 
 /// What an export tells on its way.
-pub type Told<'a> = dyn FnMut(&ExportReport, Option<&ExportConflict>) + Send + 'a;
+pub(super) type Told<'a> = dyn FnMut(&ExportReport, Option<&ExportConflict>) + Send + 'a;
 
 impl Content {
     /// Makes the link files below the root say what the rows say; `told` gets how far it is, and what was left.

@@ -1,9 +1,11 @@
 //! The management API: JSON below `/api/v1`, one file per noun. The CLI uses nothing else.
 //! Handlers get parsed, admitted requests and call `registry` and `jobs`; they hold no logic of their own.
 
+mod backup;
 mod body;
 mod gc;
 mod jobs;
+mod links;
 mod mirrors;
 mod openapi;
 mod paging;

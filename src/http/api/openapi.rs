@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{gc, jobs, mirrors, tags};
+use super::{backup, gc, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -21,6 +21,8 @@ use crate::http::respond::{self, Response};
         gc::run,
         gc::pause,
         gc::resume,
+        links::export,
+        backup::start,
         jobs::list,
         jobs::show,
         jobs::lines,

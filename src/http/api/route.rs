@@ -27,6 +27,10 @@ pub(super) enum Route {
     PauseCollector,
     /// Let the collector go on.
     ResumeCollector,
+    /// Write the link files of Distribution.
+    ExportLinks,
+    /// Copy the database.
+    Backup,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -50,6 +54,8 @@ pub(super) enum Endpoint {
     Collect,
     PauseCollector,
     ResumeCollector,
+    ExportLinks,
+    Backup,
     Jobs,
     Job,
     TagHistory,
@@ -70,7 +76,9 @@ impl Endpoint {
             Self::Collector => Some(Self::Collect),
             Self::Collect => Some(Self::PauseCollector),
             Self::PauseCollector => Some(Self::ResumeCollector),
-            Self::ResumeCollector => Some(Self::Jobs),
+            Self::ResumeCollector => Some(Self::ExportLinks),
+            Self::ExportLinks => Some(Self::Backup),
+            Self::Backup => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -92,6 +100,8 @@ impl Endpoint {
             Self::Collect => "/gc/run",
             Self::PauseCollector => "/gc/pause",
             Self::ResumeCollector => "/gc/resume",
+            Self::ExportLinks => "/export-links",
+            Self::Backup => "/backup",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -115,6 +125,8 @@ impl Endpoint {
             | Self::Collect
             | Self::PauseCollector
             | Self::ResumeCollector
+            | Self::ExportLinks
+            | Self::Backup
             | Self::TagRestore => "POST",
         }
     }
@@ -143,6 +155,8 @@ impl Route {
             ["gc", "run"] => (Endpoint::Collect, None),
             ["gc", "pause"] => (Endpoint::PauseCollector, None),
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
+            ["export-links"] => (Endpoint::ExportLinks, None),
+            ["backup"] => (Endpoint::Backup, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -162,6 +176,8 @@ impl Route {
             (Endpoint::Collect, _) => Self::Collect,
             (Endpoint::PauseCollector, _) => Self::PauseCollector,
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
+            (Endpoint::ExportLinks, _) => Self::ExportLinks,
+            (Endpoint::Backup, _) => Self::Backup,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 
 use super::problem::Problem;
 use super::route::Route;
-use super::{gc, jobs, mirrors, openapi, tags};
+use super::{backup, gc, jobs, links, mirrors, openapi, tags};
 use crate::auth::Caller;
 use crate::http::context::Context;
 use crate::http::gate;
@@ -79,6 +79,8 @@ async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response
         Route::Collect => gc::run(call, body).await,
         Route::PauseCollector => gc::pause(call).await,
         Route::ResumeCollector => gc::resume(call).await,
+        Route::ExportLinks => links::export(call, body).await,
+        Route::Backup => backup::start(call, body).await,
         Route::Jobs(page) => jobs::list(call, page).await,
         Route::Job(id) => jobs::show(call, id).await,
         Route::TagHistory(tag, page) => tags::history(call, &tag, page).await,

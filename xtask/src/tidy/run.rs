@@ -10,7 +10,7 @@ use super::source::Source;
 use super::{arrows, docs, globs, rooms, sizes};
 
 /// Folders that hold Rust written by us, relative to the workspace's root.
-const FOLDERS: [&str; 6] = ["src", "crates", "tests", "benches", "fuzz", "xtask"];
+const FOLDERS: [&str; 7] = ["src", "crates", "tests", "e2e", "benches", "fuzz", "xtask"];
 
 /// One broken rule, told with the place and the way out.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod blobs;
 mod collecting;
 mod collecting_costs;
 mod collecting_model;
+mod consistency;
 mod damage;
 mod job_lines;
 mod jobs;

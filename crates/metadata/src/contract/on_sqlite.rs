@@ -87,6 +87,14 @@ clauses! {
         when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
         all_repositories_that_hold_or_name_a_digest_are_told,
+        a_scrub_that_did_not_end_is_gone_on_with_unless_it_is_too_old,
+    }
+    consistency {
+        places_are_known_in_every_state_and_under_their_key_alone,
+        bytes_that_are_entered_are_live_and_wait_for_the_collector,
+        bytes_that_are_live_elsewhere_are_superfluous,
+        names_that_lead_nowhere_are_told_and_quarantined_bytes_are_somewhere,
+        what_the_collector_does_not_know_of_is_told_until_it_does,
     }
     jobs {
         of_many_claimers_each_job_has_one,
