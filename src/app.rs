@@ -74,6 +74,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     if left > 0 {
         tracing::info!(uploads = left, "ending what a stop left of uploads");
     }
+    content.note_last_backup().await;
     let manifest_limit = config.http.limits.manifestsize;
     let instance = InstanceId::new();
     let mirror = Mirror::new(

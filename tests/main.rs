@@ -5,6 +5,7 @@
 )]
 
 mod api;
+mod backup;
 mod config_cli;
 mod delete;
 mod digests;
@@ -13,10 +14,14 @@ mod export_links;
 mod faults_clients;
 mod faults_storage;
 mod faults_upstream;
+mod fsck;
+mod gc;
 mod gc_api;
+mod gc_beside;
 mod gc_cli;
 mod import;
 mod import_serve;
+mod integrity;
 mod jobs;
 mod leases;
 mod limits;
@@ -40,6 +45,7 @@ mod mirror_prefetch;
 mod mirror_ranges;
 mod mirror_rules;
 mod mirror_warm;
+mod model;
 mod mount;
 mod pull;
 mod push;

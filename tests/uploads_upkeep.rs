@@ -296,7 +296,10 @@ async fn a_refused_manifest_leaves_no_bytes() {
     push.await.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
     server.restart().await;
     server.client().expect_pull("other/app", &image).await;
-    assert_eq!(uploads_left(&server), 0);
+    server
+        .client()
+        .until("nothing is left of it", || uploads_left(&server) == 0)
+        .await;
 }
 
 /// Gives what lies in `file` a name among the uploads, as a crash before a commit leaves it.

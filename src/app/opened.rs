@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, System};
 use crate::config::Config;
 use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
+use crate::mirror::{InstanceId, Mirror};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -68,6 +69,23 @@ impl Opened {
     /// Tells whether an error of [`Opened::open`] says that another process has the data directory.
     pub fn is_in_use(error: &anyhow::Error) -> bool {
         matches!(error.downcast_ref(), Some(StateError::InUse { .. }))
+    }
+
+    /// Builds what asks the upstreams of `config`, for a command that works where no server runs. None is contacted.
+    ///
+    /// # Errors
+    /// What the operator has to mend, in one line.
+    pub fn mirror(&self, config: &Config) -> anyhow::Result<Arc<Mirror>> {
+        let clock: Arc<dyn Clock> = Arc::new(System::new());
+        let mirror = Mirror::new(
+            &config.mirrors,
+            Arc::clone(&self.content),
+            config.http.limits.manifestsize,
+            Metrics::new(),
+            &clock,
+            &InstanceId::new(),
+        );
+        Ok(Arc::new(mirror.context("cannot set up the mirrors")?))
     }
 
     /// Writes what is still to be written and closes the database.

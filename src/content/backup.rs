@@ -21,7 +21,7 @@ const SUFFIX: &str = ".db";
 const MOMENT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Room that a copy leaves to others, in bytes.
-const LEFT_FREE: u64 = 32 << 20;
+const LEFT_FREE: u64 = 8 << 20;
 
 /// Which database is copied, and where to.
 #[derive(Clone, Debug)]

@@ -103,7 +103,7 @@ impl Content {
         found: &mut (dyn FnMut(Collected<'_>) + Send),
     ) -> Result<CollectReport, Error> {
         let _alone = self.collecting.lock().await;
-        let _under_way = self.metrics.collection_begins();
+        let _under_way = self.metrics.collector().begins();
         if request.dry_run {
             let copy = self.metadata.rehearse().await?;
             let report = self.collect_from(copy.metadata(), request, found).await;
@@ -211,6 +211,7 @@ impl Run<'_> {
         self.report.bytes += reclaimed.bytes;
         self.content
             .metrics
+            .collector()
             .collected(reclaimed.blobs, reclaimed.bytes);
         self.tell(&review.candidates, &reviewed.verdicts).await?;
         Ok(left(reviewed.next, &review.candidates, &reviewed.verdicts))

@@ -200,7 +200,7 @@ impl Content {
     pub async fn pause_collector(&self, paused: bool) -> Result<(), Error> {
         self.with_reserve(|| self.metadata.pause_collector(paused))
             .await?;
-        self.metrics.collector_paused(paused);
+        self.metrics.collector().paused(paused);
         self.wake_collector();
         Ok(())
     }
@@ -279,12 +279,13 @@ impl Content {
                 return;
             }
         };
-        self.metrics.collector_enabled(self.settings.gc.enabled);
-        self.metrics.collector_paused(paused);
+        self.metrics.collector().enabled(self.settings.gc.enabled);
+        self.metrics.collector().paused(paused);
         self.metrics
+            .collector()
             .candidates(candidates.blobs, candidates.manifests);
         if let Some(last) = last {
-            self.metrics.collection_ended(last.finished);
+            self.metrics.collector().ended(last.finished);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use blobstore::{BlobFile, BlobStore, ErrorKind};
 use metadata::CheckedBlob;
 use oci::{Digest, Hasher};
 use rustix::fs::{Advice, fadvise};
@@ -144,24 +145,13 @@ impl Content {
         look: Look,
         pace: &mut Pace,
     ) -> Result<Seen, Error> {
-        let at = address(&row.digest, row.key.as_deref())?;
-        let path = self.settings.root.join(at.path());
-        let (store, digest) = (Arc::clone(&self.store), row.digest);
-        let opened = tokio::task::spawn_blocking(move || match store.open(&at) {
-            Ok(blob) => Ok(Ok(blob)),
-            Err(error) if error.kind() != blobstore::ErrorKind::NotFound => {
-                Ok(Err(Seen::Unreadable(error.to_string())))
-            }
-            Err(_) if is_store_there(&path) => Ok(Err(Seen::Damaged(Damage::Missing))),
-            Err(_) => Err(absent(&digest)),
-        });
+        let (store, root) = (Arc::clone(&self.store), self.settings.root.clone());
+        let at = row.clone();
+        let opened = tokio::task::spawn_blocking(move || open_to_look(store.as_ref(), &root, &at));
         let blob = match opened.await?? {
             Ok(blob) => blob,
             Err(seen) => return Ok(seen),
         };
-        if blob.size != row.size {
-            return Ok(Seen::Damaged(Damage::Size));
-        }
         if look == Look::Size {
             return Ok(Seen::Right);
         }
@@ -171,6 +161,27 @@ impl Content {
             Err(error) => Seen::Unreadable(error.to_string()),
         })
     }
+}
+
+/// Opens the bytes of `row` if they are as many as it says; else returns what was seen. Blocks.
+///
+/// # Errors
+/// As [`Content::look_at`].
+pub(super) fn open_to_look(
+    store: &dyn BlobStore,
+    root: &Path,
+    row: &CheckedBlob,
+) -> Result<Result<BlobFile, Seen>, Error> {
+    let at = address(&row.digest, row.key.as_deref())?;
+    Ok(match store.open(&at) {
+        Ok(blob) if blob.size == row.size => Ok(blob),
+        Ok(_) => Err(Seen::Damaged(Damage::Size)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Seen::Unreadable(error.to_string()))
+        }
+        Err(_) if is_store_there(&root.join(at.path())) => Err(Seen::Damaged(Damage::Missing)),
+        Err(_) => return Err(absent(&row.digest)),
+    })
 }
 
 /// Tells whether the store has a place for the algorithm of the blob that would lie at `path`. It never loses that by

@@ -129,6 +129,7 @@ impl Content {
         let key = placed.key.as_deref();
         push.key = placed.key.clone();
         let (id, at) = (fresh_id(), address(&digest, key)?);
+        let _in_hands = self.in_hands.take(&id);
         let sound = !placed.new && self.verified_bytes(&digest, size, key).await.is_ok();
         let published = if sound {
             Ok(())
@@ -150,7 +151,11 @@ impl Content {
         if may_be_in_vain && self.settle_now(&at).await == Settled::InUse {
             self.leftovers.add(Leftover::file(id));
         } else {
-            self.drop_bytes(&id).await;
+            let dropped = self.begin_dropping(&id);
+            // The answer to a push does not wait for it.
+            if committed.is_err() {
+                drop(dropped.await);
+            }
         }
         committed
     }

@@ -16,8 +16,12 @@ mod error;
 mod evict;
 mod export;
 mod fill;
+mod fsck;
+mod fsck_files;
+mod fsck_names;
 mod holders;
 mod import;
+mod in_hands;
 mod in_use;
 mod ingest;
 mod leftovers;
@@ -51,6 +55,7 @@ pub use error::Error;
 pub use evict::{EvictReport, EvictRequest};
 pub use export::{ExportConflict, ExportReport};
 pub use fill::{Fill, Filled, GrowingFile};
+pub use fsck::{Fsck, FsckRequest};
 pub use import::{
     ImportReport, ImportRequest, RootOrigin, Unusable, dry_run, import, is_unimported,
 };

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use metadata::{CheckCursor, CheckScope, CheckedBlob, RepositoryId};
-use oci::Glob;
+use metadata::{CheckCursor, CheckScope, CheckedBlob, Holder, RepositoryId, RepositoryKind};
+use oci::{Digest, Glob, RepositoryName};
 use tokio::time::Instant;
 
 use super::damage::{Damage, Look, Seen};
@@ -13,6 +13,7 @@ use super::error::Error;
 use super::pace::Pace;
 use super::problem::{Action, Problem, ProblemKind};
 use super::store::{Content, address};
+use crate::clock::micros;
 
 /// That so many blobs are right is written at once, or what was found in so much time.
 const NOTED_TOGETHER: usize = 100;
@@ -25,17 +26,20 @@ pub struct ScrubRequest {
     pub repositories: Option<Glob>,
     /// Whether quarantined blobs are looked at too, and come back when their bytes are right.
     pub repair: bool,
-    /// Blobs that were found right after this instant, in microseconds since 1970, are not hashed again.
-    pub since: i64,
     /// The most bytes per second; 0 for no limit.
     pub rate: u64,
 }
 
-/// A walk over stored blobs. It goes on where it was with another walk of the same [`ScrubRequest::since`].
+/// How old a scrub may be that did not end and is gone on with.
+const GONE_ON_WITH: Duration = Duration::from_hours(30 * 24);
+
+/// A walk over stored blobs. One that does not end is gone on with by the next over the same repositories.
 pub struct Scrub<'c> {
     content: &'c Content,
     request: ScrubRequest,
     pace: Pace,
+    /// When it first began; what was found right since is not hashed again.
+    since: i64,
     /// When this walk began; what was hashed since is its own work.
     began: i64,
     stage: Stage,
@@ -52,18 +56,24 @@ enum Stage {
 }
 
 impl Content {
-    /// Begins to hash stored blobs again.
-    pub fn scrub(&self, request: ScrubRequest) -> Scrub<'_> {
-        Scrub {
+    /// Begins to hash stored blobs again, or goes on with it where it did not end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn scrub(&self, request: ScrubRequest) -> Result<Scrub<'_>, Error> {
+        let age = micros(GONE_ON_WITH);
+        let since = self.metadata.begin_scrub(request.scope(), age).await?;
+        Ok(Scrub {
             content: self,
             pace: Pace::of(request.rate),
             request,
+            since,
             began: self.metadata.now(),
             stage: Stage::Quarantined(None),
             waiting: VecDeque::new(),
             right: Vec::new(),
             noted: Instant::now(),
-        }
+        })
     }
 
     /// Returns how many live blobs there are and their bytes, for telling how far a walk over them is.
@@ -72,6 +82,23 @@ impl Content {
     /// The database's.
     pub async fn live_blobs(&self) -> Result<(u64, u64), Error> {
         Ok(self.metadata.count_live().await?)
+    }
+
+    /// Returns the mirrored repositories that hold a digest or are told of it by a manifest, and whether it is a manifest
+    /// there.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn mirrored_holders(
+        &self,
+        digest: &Digest,
+    ) -> Result<Vec<(RepositoryName, bool)>, Error> {
+        let holders = self.metadata.holders(digest).await?;
+        let mirrored = |holder: Holder| match holder.kind {
+            RepositoryKind::Local => None,
+            RepositoryKind::Mirror { .. } => Some((holder.name, holder.manifest)),
+        };
+        Ok(holders.into_iter().filter_map(mirrored).collect())
     }
 
     /// Returns the path of a stored blob.
@@ -100,14 +127,16 @@ impl Scrub<'_> {
                     continue;
                 }
                 self.note_right().await;
+                let metadata = &self.content.metadata;
+                metadata.end_scrub(self.request.scope()).await?;
                 return Ok(None);
             };
             let size = blob.size;
             let problem = if blob.damage.is_some() {
                 Some(self.quarantined(&blob).await?)
-            } else if blob.checked_at > self.request.since {
+            } else if blob.checked_at > self.since {
                 // Another scope's, or an earlier part's.
-                if blob.checked_at < self.began {
+                if blob.checked_at <= self.began {
                     checked(size);
                 }
                 continue;
@@ -223,6 +252,11 @@ impl Scrub<'_> {
 }
 
 impl ScrubRequest {
+    /// Returns what tells this walk from others.
+    fn scope(&self) -> &str {
+        self.repositories.as_ref().map_or("", Glob::as_str)
+    }
+
     /// Returns what is walked over, the last first.
     async fn scopes(&self, content: &Content) -> Result<Vec<CheckScope>, Error> {
         let Some(glob) = &self.repositories else {

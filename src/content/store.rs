@@ -19,6 +19,7 @@ use super::error::Error;
 use super::evict::LastEviction;
 use super::holders::Holders;
 use super::import::RootOrigin;
+use super::in_hands::InHands;
 use super::in_use::InUse;
 use super::leftovers::Leftovers;
 use super::pulls::Pulls;
@@ -60,6 +61,7 @@ pub struct Content {
     pub(super) settings: Settings,
     pub(super) holders: Holders,
     pub(super) in_use: InUse,
+    pub(super) in_hands: InHands,
     /// Uploads that nobody goes on with.
     pub(super) leftovers: Leftovers,
     /// Held by the one eviction or purge that runs; tells how the last one ended.
@@ -103,6 +105,7 @@ impl Content {
             metadata,
             holders: Holders::default(),
             in_use: InUse::default(),
+            in_hands: InHands::default(),
             leftovers: Leftovers::default(),
             evicting: Arc::default(),
             backing_up: Mutex::default(),

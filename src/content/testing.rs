@@ -8,7 +8,7 @@ use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use super::{Content, Reserve, RootOrigin, Settings};
+use super::{Backups, Content, Reserve, RootOrigin, Settings};
 use crate::clock::Fake;
 use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
@@ -38,6 +38,11 @@ pub(super) fn open_by(
         },
         lifetimes: BTreeMap::new(),
         uploads: Uploads::default(),
+        backups: Backups {
+            database: database.clone(),
+            directory: directory.join("backups"),
+            keep: 7,
+        },
     };
     let metadata = Metadata::open(&database, clock).expect("a new database opens");
     let reserve = Reserve::take(directory);

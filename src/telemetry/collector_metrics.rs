@@ -18,7 +18,7 @@ struct ByKind {
 
 /// The collector's numbers.
 #[derive(Debug, Default)]
-pub(super) struct CollectorMetrics {
+pub struct CollectorMetrics {
     bytes: Counter,
     blobs: Counter,
     candidates: Family<ByKind, Gauge<u64, AtomicU64>>,
@@ -67,36 +67,36 @@ impl CollectorMetrics {
     }
 
     /// Notes whether the collector runs by itself.
-    pub(super) fn enabled(&self, enabled: bool) {
+    pub fn enabled(&self, enabled: bool) {
         self.enabled.set(i64::from(enabled));
     }
 
     /// Notes whether somebody paused it.
-    pub(super) fn paused(&self, paused: bool) {
+    pub fn paused(&self, paused: bool) {
         self.paused.set(i64::from(paused));
     }
 
     /// Notes that a collection runs, as long as what is returned is there.
-    pub(super) fn begins(&self) -> CollectionUnderWay {
+    pub fn begins(&self) -> CollectionUnderWay {
         self.running.set(1);
         CollectionUnderWay(self.running.clone())
     }
 
     /// Counts blobs that were collected, and their bytes.
-    pub(super) fn collected(&self, blobs: u64, bytes: u64) {
+    pub fn collected(&self, blobs: u64, bytes: u64) {
         self.blobs.inc_by(blobs);
         self.bytes.inc_by(bytes);
     }
 
     /// Notes how many blobs and manifests wait for their review.
-    pub(super) fn candidates(&self, blobs: u64, manifests: u64) {
+    pub fn candidates(&self, blobs: u64, manifests: u64) {
         for (kind, number) in [(Kind::Blob, blobs), (Kind::Manifest, manifests)] {
             self.candidates.get_or_create(&ByKind { kind }).set(number);
         }
     }
 
     /// Notes that a collection ended, at `at` in microseconds since 1970.
-    pub(super) fn ended(&self, at: i64) {
+    pub fn ended(&self, at: i64) {
         self.last_run
             .set(u64::try_from(at / 1_000_000).unwrap_or(0));
     }
@@ -158,12 +158,12 @@ mod tests {
                 r#"seawall_gc_candidates{kind="manifest"} 0"#,
             ],
         );
-        metrics.collector_enabled(true);
-        metrics.collector_paused(true);
-        metrics.collected(2, 700);
-        metrics.candidates(5, 3);
-        metrics.collection_ended(1_795_262_400_999_999);
-        let under_way = metrics.collection_begins();
+        metrics.collector().enabled(true);
+        metrics.collector().paused(true);
+        metrics.collector().collected(2, 700);
+        metrics.collector().candidates(5, 3);
+        metrics.collector().ended(1_795_262_400_999_999);
+        let under_way = metrics.collector().begins();
         expect(
             &metrics,
             &[

@@ -86,6 +86,11 @@ impl SmallDisk {
         self.served.screen()
     }
 
+    /// Returns where this process finds a file of the disk.
+    pub(crate) fn seen(&self, name: &str) -> PathBuf {
+        self.served.seen_by_server(&self.disk).join(name)
+    }
+
     /// Returns the bytes that are free.
     pub(crate) fn free(&self) -> u64 {
         let disk = rustix::fs::statvfs(self.served.seen_by_server(&self.disk));

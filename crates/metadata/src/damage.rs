@@ -4,7 +4,7 @@
 use oci::{Digest, RepositoryName};
 
 use crate::database::Metadata;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repositories::{RepositoryId, RepositoryKind};
 use crate::tx::Tx;
 use crate::value::{Row, Value};
@@ -104,6 +104,14 @@ pub(crate) const DIGESTS_OF: &str = "SELECT digest FROM ( \
         UNION SELECT digest FROM (SELECT DISTINCT c.child AS digest FROM manifest_refs c \
             WHERE c.repository_id = $1 AND c.child > $2 ORDER BY c.child LIMIT $3) named \
     ) digests ORDER BY digest LIMIT $3";
+
+/// `$1` scope, `$2` now, `$3` the earliest that is gone on with.
+pub(crate) const BEGIN_SCRUB: &str = "INSERT INTO scrubs (scope, began_at) VALUES ($1, $2) \
+    ON CONFLICT (scope) DO UPDATE SET began_at = \
+        CASE WHEN scrubs.began_at < $3 THEN excluded.began_at ELSE scrubs.began_at END \
+    RETURNING began_at";
+
+const END_SCRUB: &str = "DELETE FROM scrubs WHERE scope = $1";
 
 /// A repository that holds a digest, or is told of it by a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +264,34 @@ impl Metadata {
                     })
                 };
                 rows.iter().map(decode).collect()
+            })
+        })
+        .await
+    }
+
+    /// Begins a scrub over `scope`, or goes on with one that did not end and is not older than `age_micros` microseconds.
+    /// Returns when it began, in microseconds since 1970.
+    pub async fn begin_scrub(&self, scope: &str, age_micros: i64) -> Result<i64> {
+        self.write((scope.to_owned(), age_micros), |tx, (scope, age)| {
+            Box::pin(async move {
+                let now = tx.now();
+                let earliest = now.saturating_sub(*age);
+                let columns = [scope.as_str().into(), now.into(), earliest.into()];
+                let row = tx.query_one(BEGIN_SCRUB, &columns).await?;
+                row.ok_or_else(|| Error::corrupt("a scrub has no row"))?
+                    .i64(0)
+            })
+        })
+        .await
+    }
+
+    /// Notes that a scrub over `scope` is at its end, so that the next one begins anew.
+    pub async fn end_scrub(&self, scope: &str) -> Result<()> {
+        self.write(scope.to_owned(), |tx, scope| {
+            Box::pin(async move {
+                tx.execute(END_SCRUB, &[scope.as_str().into()])
+                    .await
+                    .map(drop)
             })
         })
         .await

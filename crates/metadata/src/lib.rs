@@ -7,6 +7,7 @@ mod blobs;
 mod cached;
 mod candidates;
 mod clock;
+mod consistency;
 mod counts;
 mod damage;
 mod database;
@@ -54,6 +55,9 @@ pub use blobs::{BlobRow, CommitBlob, Committed, Mount, MountOutcome};
 pub use cached::{CachedBlob, CachedManifest, CachedRef, CachedRepository, CachedTag, StoredBytes};
 pub use candidates::{Candidate, CandidateCounts, CandidateKind, Due, Half};
 pub use clock::WallClock;
+pub use consistency::{
+    Entered, NameCursor, NameKind, Named, Namer, StoredPlace, Unnoted, UnnotedKind,
+};
 pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob, Holder};
 pub use database::Metadata;
 pub use error::{Error, Result};

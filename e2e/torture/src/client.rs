@@ -44,8 +44,19 @@ pub(crate) enum Trouble {
 impl Client {
     /// Returns a client of the server at `base` (`http://host:port`).
     pub(crate) fn new(base: &str) -> Result<Self, Trouble> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
-        let http = http.build();
+        Self::built(reqwest::Client::builder(), base)
+    }
+
+    /// Returns a client of the management API on the socket at `path`.
+    pub(crate) fn of_socket(path: &Path) -> Result<Self, Trouble> {
+        Self::built(
+            reqwest::Client::builder().unix_socket(path),
+            "http://seawall",
+        )
+    }
+
+    fn built(builder: reqwest::ClientBuilder, base: &str) -> Result<Self, Trouble> {
+        let http = builder.no_proxy().timeout(PATIENCE).build();
         Ok(Self {
             http: http.map_err(|error| Trouble::Wrong(error.to_string()))?,
             base: base.to_owned(),

@@ -1,10 +1,6 @@
 //! A disk without a byte left, under the blobs, under the database, or under both: pushes are refused as such, reads go on,
 //! deletes and the collector still free room, and pushes succeed again without a restart.
 
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -14,14 +10,16 @@ use crate::disk::{Depth, blob_files, inspect};
 use crate::report::Report;
 use crate::run::Run;
 use crate::server::Setup;
+use crate::tmpfs::Tmpfs;
 use crate::verify::verify;
 use crate::work::Worker;
 
 /// Room for the reserve, for what is pushed first, and some to fill.
-const SIZE: &str = "size=32m";
+const SIZE: &str = "32m";
 const IMAGES: usize = 10;
 /// Pushes that may still find room in what the database's log already has.
 const MOST_PUSHES: usize = 300;
+const ROUNDS: usize = 6;
 /// Within this time the collector takes what was let go, and room that is there is used.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,9 +30,6 @@ enum Small {
     Database,
     Both,
 }
-
-/// A small file system; it is unmounted with this value.
-struct Tmpfs(PathBuf);
 
 /// What one disk is filled with and asked.
 struct Story<'a> {
@@ -54,13 +49,13 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
         if run.only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let disk = Tmpfs::mount(&run.home.join(format!("{name}.small")))?;
+        let disk = Tmpfs::mount(&run.home.join(format!("{name}.small")), SIZE)?;
         let mut setup = run.setup(name);
         match small {
-            Small::Blobs => setup.root = disk.0.join("data"),
-            Small::Database => setup.state = disk.0.join("data"),
+            Small::Blobs => setup.root = disk.path().join("data"),
+            Small::Database => setup.state = disk.path().join("data"),
             Small::Both => {
-                setup.root = disk.0.join("data");
+                setup.root = disk.path().join("data");
                 setup.state = setup.root.clone();
             }
         }
@@ -81,6 +76,18 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
             client,
         };
         story.fill().await?;
+        story.delete_and_fill().await;
+        server.kill().await;
+        let server = match story.setup.start().await {
+            Ok(server) => server,
+            Err(reason) => {
+                story.says("a server starts without a byte left", &[reason]);
+                continue;
+            }
+        };
+        story.client = server.client().map_err(told)?;
+        story.says("a server starts without a byte left", &[""; 0]);
+        story.delete_and_fill().await;
         story.free().await?;
         let mut ledger = story.worker.ledger().clone();
         let Story { setup, disk, .. } = story;
@@ -133,6 +140,29 @@ impl Story<'_> {
         self.says("reads go on", &read);
         *self.worker.ledger() = ledger;
         Ok(())
+    }
+
+    /// Deletes a tag and pushes until the disk is full again, several times: what makes deletes possible is not used up.
+    async fn delete_and_fill(&mut self) {
+        let repository = self.worker.repository();
+        let mut refused = Vec::new();
+        for _ in 0..ROUNDS {
+            // What was refused for want of room before must not hide that a tag is there.
+            refused.extend(
+                self.worker
+                    .delete_tag(&self.client, &repository)
+                    .await
+                    .err(),
+            );
+            drop(self.push_until_refused().await);
+            if let Err(error) = self.disk.fill() {
+                refused.push(Trouble::Wrong(error.to_string()));
+            }
+        }
+        self.says(
+            "tags are deleted and the room is taken again, several times",
+            &refused,
+        );
     }
 
     /// Deletes nearly all, waits for the collector, and pushes into what that freed and into what others free.
@@ -241,47 +271,6 @@ impl Small {
             Self::Database => "database",
             Self::Both => "both",
         }
-    }
-}
-
-impl Tmpfs {
-    fn mount(at: &Path) -> Result<Self, String> {
-        fs::create_dir_all(at).map_err(|error| error.to_string())?;
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "tmpfs"])
-            .arg(at)
-            .status();
-        match mounted {
-            Ok(status) if status.success() => Ok(Self(at.to_owned())),
-            told => Err(format!("a small file system cannot be mounted: {told:?}")),
-        }
-    }
-
-    /// Takes every byte that is left.
-    fn fill(&self) -> std::io::Result<()> {
-        let mut file = fs::File::create(self.0.join("ballast"))?;
-        for piece in [1 << 20, 4096, 1] {
-            let zeros = vec![0; piece];
-            while file.write_all(&zeros).is_ok() {}
-        }
-        Ok(())
-    }
-
-    /// Gives back what [`Tmpfs::fill`] took.
-    fn empty(&self) -> std::io::Result<()> {
-        fs::remove_file(self.0.join("ballast"))
-    }
-
-    /// Returns the bytes that are left.
-    fn free(&self) -> u64 {
-        rustix::fs::statvfs(&self.0).map_or(0, |told| told.f_bavail * told.f_frsize)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // The suite unmounts what is left below its folder.
-        drop(Command::new("umount").arg(&self.0).status());
     }
 }
 

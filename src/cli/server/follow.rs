@@ -18,6 +18,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The time between two lines.
 const LINE_PAUSE: Duration = Duration::from_secs(1);
 
+/// The kind of a job that collects.
+const GC: &str = "gc";
+
 /// How progress is shown.
 pub(in crate::cli) enum Shown<'s> {
     Bar(ProgressBar),
@@ -57,7 +60,12 @@ impl<'s> Shown<'s> {
                     ));
                 }
                 bar.set_position(progress.bytes_done);
-                bar.set_message(format!("{}{}", counts(progress), waiting(job)));
+                let does = if job.kind == GC {
+                    collected(progress)
+                } else {
+                    counts(progress)
+                };
+                bar.set_message(format!("{does}{}", waiting(job)));
                 bar.tick();
             }
             Self::Lines(lines) => lines.show(line(job), now),
@@ -101,6 +109,9 @@ fn style(template: &str) -> ProgressStyle {
 fn line(job: &Job) -> String {
     let progress = &job.progress;
     let (counts, waiting) = (counts(progress), waiting(job));
+    if job.kind == GC {
+        return format!("{}{waiting}", collected(progress));
+    }
     let done = HumanBytes(progress.bytes_done);
     if progress.bytes_total == 0 {
         return format!("{counts}, {done}{waiting}");
@@ -117,6 +128,19 @@ fn waiting(job: &Job) -> String {
     })
 }
 
+/// Returns how far a collection is.
+fn collected(progress: &Progress) -> String {
+    let Progress {
+        reviewed,
+        manifests,
+        blobs,
+        bytes_freed,
+        ..
+    } = progress;
+    let freed = HumanBytes(*bytes_freed);
+    format!("reviewed {reviewed}, manifests {manifests}, blobs {blobs}, {freed}")
+}
+
 fn counts(progress: &Progress) -> String {
     let of = |done: u64, total: u64| {
         if total == 0 {
@@ -125,6 +149,12 @@ fn counts(progress: &Progress) -> String {
             format!("{done}/{total}")
         }
     };
+    if progress.checked > 0 {
+        let Progress {
+            checked, problems, ..
+        } = progress;
+        return format!("checked {checked}, problems {problems}");
+    }
     let images = of(progress.images_done, progress.images_total);
     let layers = of(progress.layers_done, progress.layers_total);
     format!("images {images}, layers {layers}")
@@ -240,6 +270,7 @@ mod tests {
     fn under_way(progress: Progress) -> Job {
         Job {
             id: 1,
+            kind: "warm".to_owned(),
             state: "running".to_owned(),
             progress,
             error: None,
@@ -289,5 +320,19 @@ mod tests {
         assert_eq!(line(&job), expected);
         job.error = Some("rate limit\u{1b}[2J".to_owned());
         assert_eq!(line(&job), format!("{expected} (waiting: rate limit [2J)"));
+    }
+
+    #[test]
+    fn a_collection_tells_what_it_reviewed_and_freed() {
+        let mut job = under_way(Progress {
+            reviewed: 12,
+            manifests: 1,
+            blobs: 3,
+            bytes_freed: 2048,
+            ..Progress::default()
+        });
+        job.kind = "gc".to_owned();
+        let expected = "reviewed 12, manifests 1, blobs 3, 2.00 KiB";
+        assert_eq!(line(&job), expected);
     }
 }

@@ -10,6 +10,9 @@ use crate::cli::Failure;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(in crate::cli) struct Job {
     pub(in crate::cli) id: i64,
+    /// What kind of work it is.
+    #[serde(default)]
+    pub(in crate::cli) kind: String,
     pub(in crate::cli) state: String,
     #[serde(default)]
     pub(in crate::cli) progress: Progress,
@@ -39,6 +42,8 @@ pub(in crate::cli) struct Progress {
     pub(in crate::cli) reviewed: u64,
     pub(in crate::cli) blobs: u64,
     pub(in crate::cli) remaining: u64,
+    pub(in crate::cli) checked: u64,
+    pub(in crate::cli) problems: u64,
     pub(in crate::cli) unlisted: u64,
     #[serde(rename = "helduntil")]
     pub(in crate::cli) held_until: Option<i64>,

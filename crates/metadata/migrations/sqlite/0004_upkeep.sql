@@ -35,6 +35,12 @@ ALTER TABLE blobs ADD COLUMN checked_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE blobs ADD COLUMN damage TEXT;
 CREATE INDEX blobs_quarantined ON blobs (digest, id) WHERE state = 3;
 
+-- Scrubs that did not end, by what they are over: what was found right since they began is not hashed again.
+CREATE TABLE scrubs (
+    scope    TEXT    NOT NULL PRIMARY KEY,
+    began_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The moves of tags. NULL in from_digest: the tag was made; NULL in to_digest: it was deleted.
 CREATE TABLE tag_moves (
     id            INTEGER PRIMARY KEY,

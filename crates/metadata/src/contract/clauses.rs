@@ -41,6 +41,10 @@ clauses! {
         mount_sources_are_a_few_other_members,
         unlinking_ends_one_membership_only,
     }
+    collecting_costs {
+        shared_indexes_cost_time_by_their_edges,
+        a_batch_that_frees_much_leaves_the_rest_for_the_next,
+    }
     collecting_model {
         a_collection_leaves_what_a_look_at_everything_leaves,
     }
@@ -62,8 +66,17 @@ clauses! {
         mirrored_content_is_no_candidate,
         what_an_eviction_could_not_claim_is_found_by_the_collector,
         the_last_manifest_takes_its_repository_out_of_the_catalog,
-        shared_indexes_cost_time_by_their_edges,
-        a_batch_that_frees_much_leaves_the_rest_for_the_next,
+    }
+    imports {
+        found_bytes_get_a_row_once_and_what_is_here_keeps_its_own,
+        bytes_whose_deletion_broke_off_are_taken_back,
+        a_link_is_taken_only_for_what_is_here,
+        a_mirrored_tag_that_is_imported_is_due_to_be_asked_for,
+        what_is_remembered_of_a_link_is_the_last_that_was_said,
+        a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
+        an_import_that_ended_is_told_until_the_next_one,
+        a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,
+        bytes_under_a_key_move_to_the_plain_path_once_nothing_is_deleted_there,
     }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
@@ -83,6 +96,14 @@ clauses! {
         when_bytes_were_checked_is_noted_of_those_that_were_looked_at,
         the_blobs_of_one_repository_are_checked_alone,
         all_repositories_that_hold_or_name_a_digest_are_told,
+        a_scrub_that_did_not_end_is_gone_on_with_unless_it_is_too_old,
+    }
+    consistency {
+        places_are_known_in_every_state_and_under_their_key_alone,
+        bytes_that_are_entered_are_live_and_wait_for_the_collector,
+        bytes_that_are_live_elsewhere_are_superfluous,
+        names_that_lead_nowhere_are_told_and_quarantined_bytes_are_somewhere,
+        what_the_collector_does_not_know_of_is_told_until_it_does,
     }
     jobs {
         of_many_claimers_each_job_has_one,

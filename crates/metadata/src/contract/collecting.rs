@@ -10,8 +10,8 @@ use super::support::{
 };
 use crate::clock::tests::{HOUR, NOON, SECOND};
 use crate::{
-    Candidate, CandidateKind, Claimed, CommitBlob, Due, Evict, EvictUnit, Evicted, ExtendLease,
-    Half, LeaseOf, Mount, MountOutcome, Origin, Place, PushManifest, Ref, Review, SetTag, Verdict,
+    Candidate, Claimed, CommitBlob, Due, Evict, EvictUnit, Evicted, ExtendLease, Half, LeaseOf,
+    Mount, MountOutcome, Origin, Place, PushManifest, Review, SetTag, Verdict,
 };
 
 const DAY: i64 = 24 * HOUR;
@@ -79,12 +79,12 @@ pub(super) async fn collected(world: &World, how: How) -> BTreeSet<Digest> {
     claimed.into_iter().map(|blob| blob.digest).collect()
 }
 
-fn digests(contents: &[&str]) -> BTreeSet<Digest> {
+pub(super) fn digests(contents: &[&str]) -> BTreeSet<Digest> {
     contents.iter().map(|content| digest(content)).collect()
 }
 
 /// Waits until no lease is left.
-fn let_leases_end(world: &World) {
+pub(super) fn let_leases_end(world: &World) {
     world.clock.advance(HOUR);
 }
 
@@ -103,7 +103,13 @@ async fn image(world: &World, repository: &str, image: &str, layers: &[&str], ta
 }
 
 /// Pushes an index named `index` over its children.
-async fn index(world: &World, repository: &str, index: &str, children: &[&str], tags: &[&str]) {
+pub(super) async fn index(
+    world: &World,
+    repository: &str,
+    index: &str,
+    children: &[&str],
+    tags: &[&str],
+) {
     world
         .push(PushManifest {
             references: references(ReferenceKind::Child, children),
@@ -131,7 +137,7 @@ async fn delete(world: &World, repository: &str, content: &str) {
     assert!(deleted.await.expect("deletes"), "{content} was there");
 }
 
-async fn candidates(world: &World) -> u64 {
+pub(super) async fn candidates(world: &World) -> u64 {
     let counts = world.metadata.candidate_counts().await.expect("counts");
     counts.blobs + counts.manifests
 }
@@ -431,73 +437,4 @@ pub(super) async fn the_last_manifest_takes_its_repository_out_of_the_catalog(wo
     assert_eq!(collected(&world, UNTAGGED).await, digests(&["m"]));
     let found = world.metadata.repository(&name("a")).await;
     assert!(!found.expect("reads").expect("its row stays").has_manifests);
-}
-
-/// Every index names both of the two below it: a walk over paths instead of edges would not end.
-pub(super) async fn shared_indexes_cost_time_by_their_edges(world: World) {
-    const DEPTH: usize = 40;
-    let node = |level: usize, side: usize| format!("{level} {side}");
-    for level in 0..DEPTH {
-        for side in 0..2 {
-            let below = [
-                node(level.wrapping_sub(1), 0),
-                node(level.wrapping_sub(1), 1),
-            ];
-            let below: Vec<&str> = below.iter().map(String::as_str).collect();
-            let children = if level == 0 { &[][..] } else { &below };
-            index(&world, "a", &node(level, side), children, &[]).await;
-        }
-    }
-    let_leases_end(&world);
-    let (claimed, verdicts) = collect(&world, UNTAGGED).await;
-    assert_eq!(claimed.len(), 2 * DEPTH, "all of it went");
-    let edges = 4 * (DEPTH - 1);
-    // Each node once for its push, each of its edges once, and its bytes.
-    let most = 2 * DEPTH + edges + 2 * DEPTH;
-    assert!(verdicts.len() <= most, "{} reviews", verdicts.len());
-}
-
-pub(super) async fn a_batch_that_frees_much_leaves_the_rest_for_the_next(world: World) {
-    let many = |from: u64| -> Vec<Ref> {
-        let reference = |number: u64| Ref {
-            position: u32::try_from(number).expect("a few thousand"),
-            digest: digest(&format!("layer {}", from + number)),
-            kind: ReferenceKind::Layer,
-            size: 1,
-            media_type: "application/octet-stream".into(),
-            foreign: true,
-        };
-        (0..2500).map(reference).collect()
-    };
-    for (number, manifest) in ["m", "n"].into_iter().enumerate() {
-        world
-            .push(PushManifest {
-                references: many(10_000 * number as u64),
-                ..push("a", manifest)
-            })
-            .await;
-    }
-    let_leases_end(&world);
-    let due = Due {
-        grace_micros: 0,
-        half: Half::Waiting,
-    };
-    let page = world.metadata.due_candidates(due, None).await;
-    let candidates = page.expect("reads");
-    assert_eq!(candidates.len(), 2);
-    assert!(
-        candidates
-            .iter()
-            .all(|candidate| candidate.kind == CandidateKind::Manifest)
-    );
-    let review = Review {
-        candidates,
-        grace_micros: 0,
-        delete_untagged: true,
-    };
-    let reviewed = world.metadata.review(review).await.expect("reviews");
-    assert_eq!(reviewed.verdicts, [Verdict::Gone]);
-    assert_eq!(reviewed.next.len(), 2501, "all it named, and its bytes");
-    assert_eq!(collected(&world, UNTAGGED).await, digests(&["m", "n"]));
-    assert_eq!(self::candidates(&world).await, 0);
 }

@@ -318,3 +318,20 @@ pub(super) async fn all_repositories_that_hold_or_name_a_digest_are_told(world: 
     let after = world.metadata.every_repository(Some(every[2].0)).await;
     assert_eq!(after.expect("reads"), every[3..]);
 }
+
+pub(super) async fn a_scrub_that_did_not_end_is_gone_on_with_unless_it_is_too_old(world: World) {
+    let begin = async |scope: &str| {
+        let began = world.metadata.begin_scrub(scope, HOUR).await;
+        began.expect("writes")
+    };
+    let first = begin("").await;
+    world.clock.advance(HOUR);
+    assert_eq!(begin("").await, first);
+    assert_eq!(begin("team/**").await, first + HOUR, "another scope");
+    world.clock.advance(1);
+    assert_eq!(begin("").await, first + HOUR + 1, "it was too old");
+    world.metadata.end_scrub("").await.expect("writes");
+    world.clock.advance(1);
+    assert_eq!(begin("").await, first + HOUR + 2);
+    assert_eq!(begin("team/**").await, first + HOUR);
+}

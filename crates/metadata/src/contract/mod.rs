@@ -4,9 +4,12 @@
 mod blobs;
 mod clauses;
 mod collecting;
+mod collecting_costs;
 mod collecting_model;
+mod consistency;
 mod damage;
 pub(crate) mod engines;
+mod imports;
 mod interleaved;
 mod job_lines;
 mod jobs;

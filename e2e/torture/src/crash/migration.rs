@@ -26,6 +26,9 @@ const IMAGES: usize = 12;
 /// Rows that make migrating last long enough to be hit.
 const ROWS: i64 = 20_000;
 
+/// After every so many kills a start without a migration is timed.
+const TIMED: usize = 4;
+
 /// Runs the part.
 pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cycles, String> {
     let mut random = random.part("migration");
@@ -66,10 +69,13 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
             result.count += 1;
             let found = stored_schema(&setup).map_err(|error| error.to_string())?;
             met[usize::from(found > i64::try_from(schema).unwrap_or_default())] += 1;
-            // The second start goes on with what the first one left; the third has nothing to migrate.
-            setup.start().await?.kill().await;
-            let server = setup.start().await?;
-            result.restarts.push(server.ready_after);
+            // The second start goes on with what the first one left; the third has nothing to migrate and is timed.
+            let mut server = setup.start().await?;
+            if result.count % TIMED == 0 {
+                server.kill().await;
+                server = setup.start().await?;
+                result.restarts.push(server.ready_after);
+            }
             let client = server.client().map_err(told)?;
             let mut ledger = worker.ledger().clone();
             let problems = verify(&client, &mut ledger).await;

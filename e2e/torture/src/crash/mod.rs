@@ -31,6 +31,8 @@ pub(crate) struct Cycles {
     pub(crate) count: usize,
     pub(crate) restarts: Vec<Duration>,
     pub(crate) problems: Vec<String>,
+    /// Blobs that were told to be collected.
+    pub(crate) collected: u64,
     /// Files with right bytes and without a row that were found.
     pub(crate) extra: usize,
 }

@@ -6,7 +6,7 @@ use crate::contract::interleaved::scenario::{Facts, MIRROR, image};
 use crate::contract::support::{digest, mirror, name, tag};
 use crate::{
     CandidateKind, FoundBlob, ImportLink, ImportLinks, Link, LinkName, RepositoryKind, Review,
-    Standing,
+    Standing, StoredPlace, Unnoted,
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -69,6 +69,33 @@ fn checking() -> Vec<Operation> {
             "of what is right again",
             facts,
             [facts.bad.id, facts.bad.revision]
+        ),
+        operation!(begin_scrub, "of everything", _facts, ["", 0]),
+        operation!(end_scrub, "of everything", _facts, [""]),
+        operation!(
+            enter_bytes,
+            "of what nobody knows",
+            _facts,
+            [
+                StoredPlace {
+                    digest: digest("found"),
+                    key: None
+                },
+                5
+            ]
+        ),
+        operation!(
+            note_for_collection,
+            "of what nothing names",
+            facts,
+            [Unnoted {
+                repository: of_blob(&facts, "loose")[0].repository,
+                name: Some(name("a")),
+                digest: digest("loose"),
+                kind: CandidateKind::Blob,
+                is_unnoted: true,
+                id: 0,
+            }]
         ),
         operation!(
             note_checked,
