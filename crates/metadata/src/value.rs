@@ -73,6 +73,12 @@ impl Row {
         Self { values, columns }
     }
 
+    /// Returns the values alone.
+    #[cfg(test)]
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// Returns every column with its value.
     #[cfg(test)]
     pub(crate) fn cells(&self) -> Vec<(String, Value)> {

@@ -6,12 +6,15 @@ use tokio::sync::oneshot;
 
 /// Where a transaction stops, once.
 pub(crate) struct Pause {
+    touches: Box<dyn Fn(&str) -> bool + Send + Sync>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The statements that still pass.
+    /// The places that are still passed.
     left: usize,
+    /// Whether the next statement is at a place where stopping is not the same as at the one before.
+    is_place: bool,
     stop: Option<Stop>,
 }
 
@@ -29,31 +32,43 @@ pub(crate) struct Paused {
 }
 
 impl Pause {
-    /// Returns a pause before the statement number `before`, counted from 0 over all transactions of a database
-    /// handle, commits included.
-    pub(crate) fn before(before: usize) -> (Self, Paused) {
+    /// Returns a pause at the place number `at`, counted from 0 over all transactions of a database handle. The first statement is a
+    /// place, and whatever follows one that `touches` what the other transaction has to do with; commits are statements.
+    pub(crate) fn at(
+        at: usize,
+        touches: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> (Self, Paused) {
         let ((reached, is_reached), (release, go)) = (oneshot::channel(), oneshot::channel());
         let state = Mutex::new(State {
-            left: before,
+            left: at,
+            is_place: true,
             stop: Some(Stop { reached, go }),
         });
         let paused = Paused {
             reached: is_reached,
             go: release,
         };
-        (Self { state }, paused)
+        let touches = Box::new(touches);
+        (Self { touches, state }, paused)
+    }
+
+    /// Returns a pause before the statement number `at`, counted from 0.
+    pub(crate) fn before(at: usize) -> (Self, Paused) {
+        Self::at(at, |_| true)
     }
 
     /// Waits when it is the turn.
-    pub(crate) async fn before_a_statement(&self) {
+    pub(crate) async fn before_a_statement(&self, sql: &str) {
         let stop = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let here = std::mem::replace(&mut state.is_place, (self.touches)(sql));
             match state.left.checked_sub(1) {
-                Some(left) => {
+                Some(left) if here => {
                     state.left = left;
                     None
                 }
-                None => state.stop.take(),
+                None if here => state.stop.take(),
+                Some(_) | None => None,
             }
         };
         if let Some(stop) = stop {

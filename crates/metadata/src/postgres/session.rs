@@ -234,7 +234,7 @@ impl Session {
         };
         in_tests.note(sql);
         if let Some(pause) = pause {
-            pause.before_a_statement().await;
+            pause.before_a_statement(sql).await;
         }
     }
 }

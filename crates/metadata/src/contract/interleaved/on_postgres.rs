@@ -10,7 +10,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::operations::{self, Operation};
 use super::scenario::{self, Facts};
-use super::tables::{self, NOT_COMPARED, TEMPLATE, Tables};
+use super::tables::{self, Filled, NOT_COMPARED, TEMPLATE, Tables};
 use super::verdict::{Outcome, explain};
 use crate::Metadata;
 use crate::clock::tests::{FakeClock, NOON};
@@ -45,7 +45,7 @@ struct Bench {
     facts: Arc<Facts>,
     client: Client,
     /// What the scenario is.
-    filled: Tables,
+    filled: Filled,
     select: String,
     tables: Vec<String>,
     /// Sets the keys of rows back.
@@ -82,17 +82,19 @@ impl Bench {
             .iter()
             .map(|name| format!("SELECT * FROM {name}"))
             .collect();
+        let select = select.join(";");
+        let filled = Filled::new(read(&client, &select, &names).await);
         let found = client.query(KEYS, &[]).await.expect("lists");
         let sequences = found.iter().map(|row| row.get::<_, String>(0)).collect();
-        let mut bench = Self {
+        Self {
             first,
             stops,
             second,
             facts,
             client,
-            filled: Tables::new(),
+            filled,
             sequences,
-            select: select.join(";"),
+            select,
             tables: names,
             waits: format!(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' \
@@ -100,15 +102,15 @@ impl Bench {
                 schema.application("second")
             ),
             runs: 0,
-        };
-        bench.filled = bench.read().await;
-        bench
+        }
     }
 
     /// Returns what there is now, and brings the scenario back.
     async fn take(&mut self) -> Vec<String> {
-        let found = self.read().await;
-        let mut restore = tables::restore(&self.filled, &found).join(";");
+        let changed = self
+            .filled
+            .changed(read(&self.client, &self.select, &self.tables).await);
+        let mut restore = tables::restore(changed.keys()).join(";");
         // Keys stay small, as they are in a database that is small.
         restore.push(';');
         restore.push_str(&self.sequences);
@@ -120,30 +122,7 @@ impl Bench {
             let cleared = self.client.batch_execute(&vacuum).await;
             cleared.expect("clears away");
         }
-        tables::canonical(&found)
-    }
-
-    async fn read(&self) -> Tables {
-        let messages = self.client.simple_query(&self.select).await.expect("reads");
-        let mut found = Tables::new();
-        let mut names = self.tables.iter();
-        let mut rows = Vec::new();
-        for message in messages {
-            match message {
-                SimpleQueryMessage::Row(row) => {
-                    let cell = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
-                        (column.name().to_owned(), row.get(index).map(str::to_owned))
-                    };
-                    rows.push(row.columns().iter().enumerate().map(cell).collect());
-                }
-                SimpleQueryMessage::CommandComplete(_) => {
-                    let table = names.next().expect("one answer for one table");
-                    found.insert(table.clone(), std::mem::take(&mut rows));
-                }
-                _ => {}
-            }
-        }
-        found
+        self.filled.canonical(&changed)
     }
 
     fn start(&self, metadata: &Metadata, operation: &Operation) -> tokio::task::JoinHandle<String> {
@@ -158,9 +137,17 @@ impl Bench {
         Outcome { a, b, rows }
     }
 
-    /// Runs `b` when `a` is about to run its statement number `at`; nothing when it has no such statement.
-    async fn interleaved(&mut self, a: &Operation, b: &Operation, at: usize) -> Option<Outcome> {
-        let (pause, mut paused) = Pause::before(at);
+    /// Runs `b` when `a` has come to that place; nothing when it has no such place. A statement that names none of the tables of `b`
+    /// does not make a place: to stop before it is to stop after it.
+    async fn interleaved(
+        &mut self,
+        a: &Operation,
+        (b, tables): (&Operation, &BTreeSet<String>),
+        at: usize,
+    ) -> Option<Outcome> {
+        let tables: Vec<String> = tables.iter().cloned().collect();
+        let touches = move |sql: &str| !tables::named_in(&tables, [sql]).is_empty();
+        let (pause, mut paused) = Pause::at(at, touches);
         self.stops.pause(Some(pause));
         let mut a = self.start(&self.first, a);
         let reached = tokio::select! {
@@ -205,46 +192,41 @@ impl Bench {
         self.start(&self.first, operation).await.expect("ends");
         let seen = self.stops.take_seen();
         self.take().await;
-        let is_named = |table: &&String| {
-            let word = |c: char| !c.is_alphanumeric() && c != '_';
-            seen.iter()
-                .any(|sql| sql.split(word).any(|word| word == table.as_str()))
-        };
-        self.tables.iter().filter(is_named).cloned().collect()
+        tables::named_in(&self.tables, seen)
     }
 
     /// Returns what is wrong with two operations, whichever of them comes in between, and how many times they met. Those that
     /// share no table cannot come to know of each other, and meet once.
-    async fn pair(&mut self, a: &Operation, b: &Operation, apart: bool) -> (usize, Vec<String>) {
-        let most = if apart { 1 } else { usize::MAX };
+    async fn pair(
+        &mut self,
+        (a, a_tables): (&Operation, &BTreeSet<String>),
+        (b, b_tables): (&Operation, &BTreeSet<String>),
+    ) -> (usize, Vec<String>) {
         let (ab, ba) = (self.in_order(a, b).await, self.in_order(b, a).await);
-        let (met, mut wrong) = self.meet((a, b), &ab, &turned(&ba), most).await;
-        if a.name() == b.name() {
+        let orders = (&ab, &turned(&ba));
+        let (met, mut wrong) = self.meet(a, (b, b_tables), orders).await;
+        if a.name() == b.name() || a_tables.is_disjoint(b_tables) {
             return (met, wrong);
         }
-        let (more, other) = self.meet((b, a), &ba, &turned(&ab), most).await;
+        let orders = (&ba, &turned(&ab));
+        let (more, other) = self.meet(b, (a, a_tables), orders).await;
         wrong.extend(other);
         (met + more, wrong)
     }
 
+    /// Has `b` come in at every place of `a`.
     async fn meet(
         &mut self,
-        (a, b): (&Operation, &Operation),
-        a_first: &Outcome,
-        b_first: &Outcome,
-        most: usize,
+        a: &Operation,
+        (b, tables): (&Operation, &BTreeSet<String>),
+        (a_first, b_first): (&Outcome, &Outcome),
     ) -> (usize, Vec<String>) {
         let mut wrong = Vec::new();
         let mut at = 0;
-        while at < most {
-            let Some(outcome) = self.interleaved(a, b, at).await else {
-                break;
-            };
+        while let Some(outcome) = self.interleaved(a, (b, tables), at).await {
             if let Some(why) = explain(&outcome, a_first, b_first) {
                 let (a, b) = (a.name(), b.name());
-                wrong.push(format!(
-                    "A = {a} stopped before statement {at}, B = {b}\n{why}"
-                ));
+                wrong.push(format!("A = {a} stopped at place {at}, B = {b}\n{why}"));
             }
             at += 1;
         }
@@ -255,6 +237,29 @@ impl Bench {
         self.first.close().await;
         self.second.close().await;
     }
+}
+
+async fn read(client: &Client, select: &str, tables: &[String]) -> Tables {
+    let messages = client.simple_query(select).await.expect("reads");
+    let mut found = Tables::new();
+    let mut names = tables.iter();
+    let mut rows = Vec::new();
+    for message in messages {
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                let cell = |(index, column): (usize, &tokio_postgres::SimpleColumn)| {
+                    (column.name().to_owned(), row.get(index).map(str::to_owned))
+                };
+                rows.push(row.columns().iter().enumerate().map(cell).collect());
+            }
+            SimpleQueryMessage::CommandComplete(_) => {
+                let table = names.next().expect("one answer for one table");
+                found.insert(table.clone(), std::mem::take(&mut rows));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn turned(outcome: &Outcome) -> Outcome {
@@ -282,8 +287,7 @@ async fn all_pairs(operations: Vec<Operation>, unguarded: bool) -> (usize, Vec<S
             let all = 0..operations.len();
             let pairs = all.clone().flat_map(|i| (i..all.end).map(move |j| (i, j)));
             for (i, j) in pairs.skip(worker).step_by(WORKERS) {
-                let apart = tables[i].is_disjoint(&tables[j]);
-                let pair = bench.pair(&operations[i], &operations[j], apart);
+                let pair = bench.pair((&operations[i], &tables[i]), (&operations[j], &tables[j]));
                 let (more, found) = pair.await;
                 met += more;
                 wrong.extend(found);

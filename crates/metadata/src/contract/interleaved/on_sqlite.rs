@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::operations::{self, Operation};
 use super::scenario::{self, Facts};
-use super::tables::{self, NOT_COMPARED, TEMPLATE, Tables, TextRow};
+use super::tables::{self, Filled, NOT_COMPARED, TEMPLATE, Tables, TextRow};
 use super::verdict::{Outcome, explain};
 use crate::Metadata;
 use crate::clock::SteadyClock;
@@ -21,8 +21,10 @@ struct Bench {
     metadata: Metadata,
     facts: Arc<Facts>,
     /// What the scenario is.
-    filled: Tables,
-    select: Vec<(String, &'static str)>,
+    filled: Filled,
+    read: Vec<Vec<Row>>,
+    names: Vec<String>,
+    select: Vec<&'static str>,
 }
 
 /// A write that keeps the writer busy until it is told to end.
@@ -36,40 +38,47 @@ impl Bench {
         let world = World { metadata, clock };
         let facts = scenario::fill(&world).await;
         let metadata = world.metadata;
-        let found = rows(&metadata, vec![TABLES]).await.concat();
-        let names = found
-            .into_iter()
-            .filter_map(|row| row.into_iter().next()?.1);
+        let found = rows(&metadata, vec![TABLES]).await;
+        let names = found[0]
+            .iter()
+            .map(|row| row.text(0).expect("a name").to_owned());
         let compared =
             |name: &String| !NOT_COMPARED.contains(&name.as_str()) && !name.starts_with(TEMPLATE);
         let names: Vec<String> = names.filter(compared).collect();
         run(&metadata, fixed(tables::keep(&names))).await;
-        let select = names
+        let select = fixed(
+            names
+                .iter()
+                .map(|name| format!("SELECT * FROM {name}"))
+                .collect(),
+        );
+        let read = rows(&metadata, select.clone()).await;
+        let text = names
             .iter()
-            .map(|name| (name.clone(), &*format!("SELECT * FROM {name}").leak()));
-        let mut bench = Self {
+            .cloned()
+            .zip(read.iter().map(|rows| text(rows)));
+        Self {
             facts,
-            filled: Tables::new(),
-            select: select.collect(),
+            filled: Filled::new(text.collect()),
+            read,
+            names,
+            select,
             metadata,
-        };
-        bench.filled = bench.read().await;
-        bench
-    }
-
-    async fn read(&self) -> Tables {
-        let statements = self.select.iter().map(|(_, sql)| *sql).collect();
-        let found = rows(&self.metadata, statements).await;
-        let names = self.select.iter().map(|(table, _)| table.clone());
-        names.zip(found).collect()
+        }
     }
 
     /// Returns what there is now, and brings the scenario back.
     async fn take(&self) -> Vec<String> {
-        let found = self.read().await;
-        let restore = tables::restore(&self.filled, &found);
-        run(&self.metadata, fixed(restore)).await;
-        tables::canonical(&found)
+        let found = rows(&self.metadata, self.select.clone()).await;
+        let mut changed = Tables::new();
+        for ((name, then), now) in self.names.iter().zip(&self.read).zip(&found) {
+            // Text is made only of what is not as it was.
+            if !then.iter().map(Row::values).eq(now.iter().map(Row::values)) {
+                changed.insert(name.clone(), text(now));
+            }
+        }
+        run(&self.metadata, fixed(tables::restore(changed.keys()))).await;
+        self.filled.canonical(&changed)
     }
 
     async fn one(&self, operation: &Operation) -> String {
@@ -150,7 +159,7 @@ async fn run(metadata: &Metadata, statements: Vec<&'static str>) {
 }
 
 /// Returns the rows of each statement.
-async fn rows(metadata: &Metadata, statements: Vec<&'static str>) -> Vec<Vec<TextRow>> {
+async fn rows(metadata: &Metadata, statements: Vec<&'static str>) -> Vec<Vec<Row>> {
     let found = metadata.read(statements, |tx, statements| {
         Box::pin(async move {
             let mut found = Vec::new();
@@ -160,20 +169,21 @@ async fn rows(metadata: &Metadata, statements: Vec<&'static str>) -> Vec<Vec<Tex
             Ok(found)
         })
     });
-    let found = found.await.expect("reads");
-    let of_one = |rows: &Vec<Row>| rows.iter().map(text_row).collect();
-    found.iter().map(of_one).collect()
+    found.await.expect("reads")
 }
 
-fn text_row(row: &Row) -> TextRow {
+fn text(rows: &[Row]) -> Vec<TextRow> {
     let text = |value| match value {
         Value::Null => None,
         Value::Int(value) => Some(value.to_string()),
         Value::Text(value) => Some(value),
         Value::Blob(value) => Some(format!("{value:02x?}")),
     };
-    let cells = row.cells().into_iter();
-    cells.map(|(column, value)| (column, text(value))).collect()
+    let row = |row: &Row| {
+        let cells = row.cells().into_iter();
+        cells.map(|(column, value)| (column, text(value))).collect()
+    };
+    rows.iter().map(row).collect()
 }
 
 #[tokio::test]

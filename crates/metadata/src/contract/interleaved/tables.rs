@@ -20,53 +20,123 @@ pub(super) fn keep(tables: &[String]) -> Vec<String> {
     tables.iter().map(copy).collect()
 }
 
-/// Returns the statements that bring back the tables in which `now` differs from `then`.
-pub(super) fn restore(then: &Tables, now: &Tables) -> Vec<String> {
-    let mut statements = Vec::new();
-    for (table, rows) in now {
-        // The order of rows without a key may differ, which costs a copy and no more.
-        if then.get(table) != Some(rows) {
-            statements.push(format!("DELETE FROM {table}"));
-            statements.push(format!(
-                "INSERT INTO {table} SELECT * FROM {TEMPLATE}{table}"
-            ));
-        }
-    }
-    statements
+/// Returns the statements that bring those tables back.
+pub(super) fn restore<'a>(tables: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let both = |table: &String| {
+        [
+            format!("DELETE FROM {table}"),
+            format!("INSERT INTO {table} SELECT * FROM {TEMPLATE}{table}"),
+        ]
+    };
+    tables.into_iter().flat_map(both).collect()
 }
 
-/// Returns one line for each row, sorted. Numbers given in the order of arrival are left out, but for the order of a tag's moves.
-pub(super) fn canonical(tables: &Tables) -> Vec<String> {
-    let repositories = names(tables, "repositories", "name");
-    let jobs = names(tables, "jobs", "unique_key");
-    let links = names(tables, "link_repositories", "name");
-    let mut lines = Vec::new();
-    for (table, rows) in tables {
-        let mut rows: Vec<&TextRow> = rows.iter().collect();
-        rows.sort_by_key(|row| number(row, "id"));
-        let mut moves = BTreeMap::new();
-        for row in rows {
-            let mut line = format!("{table}:");
-            if table == "tag_moves" {
-                let of = (cell(row, "repository_id"), cell(row, "tag"));
-                let count = moves.entry(of).or_insert(0);
-                *count += 1;
-                line.push_str(&format!(" move={count}"));
+/// The scenario before anybody did anything.
+pub(super) struct Filled {
+    tables: Tables,
+    lines: BTreeMap<String, Vec<String>>,
+}
+
+impl Filled {
+    pub(super) fn new(tables: Tables) -> Self {
+        let names = Names::of(&[&tables]);
+        let lines =
+            |(table, rows): (&String, &Vec<TextRow>)| (table.clone(), lines(table, rows, &names));
+        let lines = tables.iter().map(lines).collect();
+        Self { tables, lines }
+    }
+
+    /// Returns those of `now` that differ. The order of rows without a key may be a difference.
+    pub(super) fn changed(&self, mut now: Tables) -> Tables {
+        now.retain(|table, rows| self.tables.get(table) != Some(rows));
+        now
+    }
+
+    /// Returns one line for each row, where only `changed` is not as it was. Numbers given in the order of arrival are left out, but
+    /// for the order of a tag's moves.
+    pub(super) fn canonical(&self, changed: &Tables) -> Vec<String> {
+        let names = Names::of(&[&self.tables, changed]);
+        let mut all = Vec::new();
+        for (table, as_before) in &self.lines {
+            match changed.get(table) {
+                Some(rows) => all.extend(lines(table, rows, &names)),
+                None => all.extend(as_before.iter().cloned()),
             }
-            for (column, value) in row {
-                let value = value.as_deref();
-                let shown = match column.as_str() {
-                    // The ids of uploads are their own; every other one is a number.
-                    "id" if table != "uploads" => continue,
-                    "repository_id" => named(&repositories, value),
-                    "job_id" => named(&jobs, value),
-                    "link_repository_id" => named(&links, value),
-                    _ => value.unwrap_or("NULL").to_owned(),
-                };
-                line.push_str(&format!(" {column}={shown}"));
-            }
-            lines.push(line);
         }
+        all
+    }
+}
+
+/// Returns those of `tables` that one of the statements names.
+#[cfg(feature = "postgres")]
+pub(super) fn named_in<'a>(
+    tables: &[String],
+    statements: impl IntoIterator<Item = &'a str>,
+) -> std::collections::BTreeSet<String> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut named = std::collections::BTreeSet::new();
+    for sql in statements {
+        for word in sql.split(|c| !is_part(c)) {
+            named.extend(tables.iter().filter(|table| *table == word).cloned());
+        }
+    }
+    named
+}
+
+/// What keys stand for.
+struct Names {
+    repositories: BTreeMap<String, String>,
+    jobs: BTreeMap<String, String>,
+    links: BTreeMap<String, String>,
+}
+
+impl Names {
+    /// Returns them as the last of `all` tells them that has the table.
+    fn of(all: &[&Tables]) -> Self {
+        let of = |table: &str, column: &str| {
+            let rows = all.iter().rev().find_map(|tables| tables.get(table));
+            let name =
+                |row: &TextRow| Some((cell(row, "id")?.to_owned(), cell(row, column)?.to_owned()));
+            let rows = rows.expect("the table is there");
+            rows.iter().filter_map(name).collect()
+        };
+        Self {
+            repositories: of("repositories", "name"),
+            jobs: of("jobs", "unique_key"),
+            links: of("link_repositories", "name"),
+        }
+    }
+}
+
+fn lines(table: &str, rows: &[TextRow], names: &Names) -> Vec<String> {
+    let mut rows: Vec<&TextRow> = rows.iter().collect();
+    rows.sort_by_key(|row| number(row, "id"));
+    let mut moves = BTreeMap::new();
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut line = format!("{table}:");
+        if table == "tag_moves" {
+            let of = (cell(row, "repository_id"), cell(row, "tag"));
+            let count = moves.entry(of).or_insert(0);
+            *count += 1;
+            line.push_str(&format!(" move={count}"));
+        }
+        for (column, value) in row {
+            let value = value.as_deref();
+            let shown = match column.as_str() {
+                // The ids of uploads are their own; every other one is a number.
+                "id" if table != "uploads" => continue,
+                "repository_id" => named(&names.repositories, value),
+                "job_id" => named(&names.jobs, value),
+                "link_repository_id" => named(&names.links, value),
+                _ => value.unwrap_or("NULL"),
+            };
+            line.push(' ');
+            line.push_str(column);
+            line.push('=');
+            line.push_str(shown);
+        }
+        lines.push(line);
     }
     lines.sort();
     lines
@@ -81,17 +151,8 @@ fn number(row: &TextRow, column: &str) -> Option<i64> {
     cell(row, column)?.parse().ok()
 }
 
-fn names(tables: &Tables, table: &str, column: &str) -> BTreeMap<String, String> {
-    let rows = tables.get(table).expect("the table is there");
-    let name = |row: &TextRow| {
-        let pair = (cell(row, "id")?, cell(row, column)?);
-        Some((pair.0.to_owned(), pair.1.to_owned()))
-    };
-    rows.iter().filter_map(name).collect()
-}
-
 /// A number that stands for nothing here, such as 0, is itself.
-fn named(names: &BTreeMap<String, String>, value: Option<&str>) -> String {
+fn named<'a>(names: &'a BTreeMap<String, String>, value: Option<&'a str>) -> &'a str {
     let value = value.unwrap_or("NULL");
-    names.get(value).map_or(value, String::as_str).to_owned()
+    names.get(value).map_or(value, String::as_str)
 }

@@ -7,7 +7,7 @@ pub(super) struct Outcome {
     pub(super) a: String,
     /// What the operation called B was answered.
     pub(super) b: String,
-    /// Every row, as [`super::tables::canonical`] writes it.
+    /// Every row, as [`super::tables::Filled::canonical`] writes it.
     pub(super) rows: Vec<String>,
 }
 
