@@ -70,6 +70,11 @@ impl Fake {
         self.wall.fetch_add(micros, Ordering::SeqCst);
         self.monotonic.fetch_add(micros, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock to `wall` microseconds since the Unix epoch, as an administrator does; no time passes.
+    pub fn set_wall(&self, wall: i64) {
+        self.wall.store(wall, Ordering::SeqCst);
+    }
 }
 
 impl Clock for Fake {

@@ -2,6 +2,7 @@
 //! Everything a client can influence is escaped, so that no line can be forged and no terminal driven.
 
 mod access_log;
+mod backup_metrics;
 mod collector_metrics;
 mod distribution_metrics;
 mod integrity_metrics;
