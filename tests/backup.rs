@@ -393,7 +393,7 @@ async fn on_a_full_disk_a_backup_fails_and_leaves_nothing_and_takes_no_room() {
         "filling",
         usize::try_from(served.free()).unwrap() - (4 << 20),
     );
-    served.client().push_blob("team/app", &blob.into()).await;
+    served.client().push_blob("team/app", &blob).await;
     let free = served.free();
     let job = async || {
         let asked = served.socket().post("/api/v1/backup").json(&json!({}));
@@ -481,4 +481,61 @@ async fn an_older_backup_brings_nothing_to_harm() {
     for (tag, content) in [("kept", &kept), ("deleted", &deleted), ("later", &later)] {
         world.pull_tag(tag, content).await;
     }
+}
+
+#[tokio::test]
+async fn after_an_older_backup_fsck_and_pushes_mend_what_it_does_not_know() {
+    let mut world = World::new().await;
+    let (kept, gone, later) = (image("kept"), image("gone"), image("later"));
+    let client = world.server.client().clone();
+    client.push("team/app", &kept, &["kept"]).await;
+    client.push("team/app", &gone, &["gone"]).await;
+    world.back_up("copy.db").await;
+    // After the copy one image is deleted and collected, and another one comes.
+    let path = format!("/v2/team/app/manifests/{}", gone.top().digest);
+    client.delete(&path).await.expect_status(202);
+    world.server.clock().advance(2 * DAY);
+    assert!(world.collect().await.progress.blobs > 0);
+    client.push("team/app", &later, &["later"]).await;
+
+    world.server.stop().await;
+    let told = world.command(&["restore", "copy.db"]).await;
+    assert_eq!(told.code, Some(0), "{told:#?}");
+    let mended = world.command(&["fsck", "--repair", "-o", "json"]).await;
+    assert_eq!(mended.code, Some(1), "something is gone: {mended:#?}");
+    let report: Value = serde_json::from_str(&mended.stdout).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    let about = |digest: &str, problem: &str| {
+        let mut those = problems.iter().filter(|one| one["digest"] == digest);
+        those.any(|one| one["problem"] == problem)
+    };
+    for blob in &gone.blobs {
+        assert!(about(&blob.digest, "missing"), "{report:#}");
+    }
+    for blob in &later.blobs {
+        assert!(about(&blob.digest, "norow"), "{report:#}");
+    }
+    world.server.start_again().await;
+    world.pull_tag("kept", &kept).await;
+    // What is gone is unknown to clients, so that they send it again; what came later is not sent for nothing.
+    for blob in &gone.blobs {
+        let path = format!("/v2/team/app/blobs/{}", blob.digest);
+        world.server.client().head(&path).await.expect_status(404);
+    }
+    for (tag, content) in [("gone", &gone), ("later", &later)] {
+        world
+            .server
+            .client()
+            .push("team/app", content, &[tag])
+            .await;
+        world.pull_tag(tag, content).await;
+    }
+    world.server.clock().advance(2 * DAY);
+    world.collect().await;
+    for (tag, content) in [("kept", &kept), ("gone", &gone), ("later", &later)] {
+        world.pull_tag(tag, content).await;
+    }
+    world.server.stop().await;
+    let clean = world.command(&["fsck"]).await;
+    assert_eq!(clean.code, Some(0), "{clean:#?}");
 }

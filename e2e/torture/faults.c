@@ -1,6 +1,7 @@
 /* Runs a program whose system calls on files below a folder fail, or only seem to succeed, when we say so.
  *
- *   faults CLASS FOLDER PROGRAM [ARGUMENT…]       CLASS: write, sync, rename, open, read
+ *   faults CLASS[:N:ERRNO] FOLDER PROGRAM [ARGUMENT…]       CLASS: write, sync, rename, open, read; N and ERRNO as for `arm`,
+ *                                                           from the first call of the program on
  *
  * A seccomp filter sends every call of the class to us before the kernel looks at it, whoever makes it: the C library, a
  * program's own system call, any thread. So the count is one for the whole process, which neither a preloaded library (it
@@ -188,6 +189,10 @@ int main(int argc, char **argv) {
     int pair[2];
     if (argc < 4) { fprintf(stderr, "faults: CLASS FOLDER PROGRAM [ARGUMENT…]\n"); return 125; }
     folder = argv[2];
+    if (strchr(argv[1], ':')) {
+        if (sscanf(strchr(argv[1], ':'), ":%ld:%ld", &fail_at, &fail_with) != 2) { fprintf(stderr, "faults: %s?\n", argv[1]); return 125; }
+        *strchr(argv[1], ':') = 0;
+    }
     flushes = !strcmp(argv[1], "sync");
     setvbuf(stdin, NULL, _IONBF, 0);
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use blobstore::filesystem::Filesystem;
 use metadata::Metadata;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, System};
 use crate::config::Config;
 use crate::content::{self, Backups, Content, RootOrigin, StateDirectory, StateError};
+use crate::mirror::{InstanceId, Mirror};
 use crate::telemetry::Metrics;
 
 /// What holds data, owned by this process.
@@ -40,7 +41,10 @@ impl Opened {
             tracing::info!(replaced = %replaced.display(), "finished a restore: the database before it is kept");
         }
         let lease = clock::micros(config.gc.lease);
-        let metadata = Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
+        let metadata = state
+            .open_database(|| {
+                Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
+            })
             .context("cannot open the metadata database in the data directory")?;
         let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
             let root = config.storage.rootdirectory.display();
@@ -68,6 +72,23 @@ impl Opened {
     /// Tells whether an error of [`Opened::open`] says that another process has the data directory.
     pub fn is_in_use(error: &anyhow::Error) -> bool {
         matches!(error.downcast_ref(), Some(StateError::InUse { .. }))
+    }
+
+    /// Builds what asks the upstreams of `config`, for a command that works where no server runs. None is contacted.
+    ///
+    /// # Errors
+    /// What the operator has to mend, in one line.
+    pub fn mirror(&self, config: &Config) -> anyhow::Result<Arc<Mirror>> {
+        let clock: Arc<dyn Clock> = Arc::new(System::new());
+        let mirror = Mirror::new(
+            &config.mirrors,
+            Arc::clone(&self.content),
+            config.http.limits.manifestsize,
+            Metrics::new(),
+            &clock,
+            &InstanceId::new(),
+        );
+        Ok(Arc::new(mirror.context("cannot set up the mirrors")?))
     }
 
     /// Writes what is still to be written and closes the database.

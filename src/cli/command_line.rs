@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use super::{
-    backup, check_config, client_config, export_links, garbage_collect, gc, import, mirror,
-    restore, serve, tag,
+    backup, check_config, client_config, export_links, fsck, garbage_collect, gc, import, mirror,
+    restore, scrub, serve, tag,
 };
 
 /// A container registry and a mirror of other registries.
@@ -48,6 +48,10 @@ pub enum Command {
     Gc(gc::Arguments),
     /// Delete blobs that no manifest names, as Distribution does; beside a running server or without one
     GarbageCollect(garbage_collect::Arguments),
+    /// Hash stored blobs again, and stop serving those that are damaged; beside a running server or without one
+    Scrub(scrub::Arguments),
+    /// Compare what the database knows with the files in the store; beside a running server or without one
+    Fsck(fsck::Arguments),
     /// See where a tag of the running server pointed over time, and put it back
     Tag(tag::Arguments),
     /// Write a copy of the database to a file, beside a running server or without one
@@ -176,6 +180,8 @@ mod tests {
             &["gc", "pause"],
             &["gc", "resume"],
             &["garbage-collect"],
+            &["scrub"],
+            &["fsck"],
             &["tag"],
             &["tag", "history"],
             &["tag", "restore"],

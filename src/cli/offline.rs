@@ -70,7 +70,10 @@ pub(in crate::cli) fn run_job(
                 // Who does not listen any more is no reason to stop half way.
                 let tell = Box::new(move |line: &str| drop(sender.send(line.to_owned())));
                 let settings = Settings::of(config);
-                let done = run_now(&opened.content, &settings, payload, tell).await;
+                let mirror = payload.needs_upstreams().then(|| opened.mirror(config));
+                let mirror = mirror.transpose().map_err(|error| one_line(&error))?;
+                let (content, mirror) = (&opened.content, mirror.as_ref());
+                let done = run_now(content, mirror, &settings, payload, tell).await;
                 done.map_err(|error| Failure::new(error.to_string()))
             })
         });
@@ -119,9 +122,13 @@ fn open(config: &Config) -> Result<Opened, Failure> {
                 "another seawall process has the data directory {state}, and no socket in it answers: wait until it has started or ended, or stop it"
             ));
         }
-        // One line, with its causes.
-        Failure::new(format!("{error:#}").replace('\n', " "))
+        one_line(&error)
     })
+}
+
+/// Returns an error as one line, with its causes.
+fn one_line(error: &anyhow::Error) -> Failure {
+    Failure::new(format!("{error:#}").replace('\n', " "))
 }
 
 /// Returns the failure of a command that was told to stop.

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use super::{
-    Command, CommandLine, Failure, Output, backup, check_config, client_config, export_links,
-    garbage_collect, gc, import, mirror, restore, tag,
+    Command, CommandLine, Failure, Output, backup, check_config, client_config, export_links, fsck,
+    garbage_collect, gc, import, mirror, restore, scrub, tag,
 };
 use crate::config::{Environment, Loaded};
 
@@ -56,6 +56,8 @@ pub fn run(
             garbage_collect::run(&arguments, environment, streams)
         }
         Command::Mirror(arguments) => mirror::run(&arguments, environment, streams.stderr),
+        Command::Scrub(arguments) => scrub::run(&arguments, environment, streams),
+        Command::Fsck(arguments) => fsck::run(&arguments, environment, streams),
         Command::Tag(arguments) => tag::run(&arguments, environment),
         Command::Backup(arguments) => backup::run(&arguments, environment),
         Command::Restore(arguments) => restore::run(&arguments, environment),

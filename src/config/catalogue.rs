@@ -130,6 +130,8 @@ const SUPPORTED: &[&str] = &[
     "backup.schedule",
     "backup.keep",
     "backup.destination",
+    "scrub.schedule",
+    "scrub.rate",
     "uploads.maxpersubject",
     "uploads.maxage",
     "api.enabled",
@@ -189,8 +191,6 @@ const LATER: &[&str] = &[
     "health.tcp[].timeout",
     "health.tcp[].interval",
     "health.tcp[].threshold",
-    "scrub.schedule",
-    "scrub.rate",
     "ui.enabled",
 ];
 

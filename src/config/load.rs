@@ -13,8 +13,8 @@ use super::section::{Section, switch};
 use super::tree::{Node, Origin, Value};
 use super::variables::{CONFIGURATION_PATH, name_upstreams, overlay};
 use super::{
-    Config, api, backup, cache, catalog, gc, http, log, mirrors, storage, uploads, validation,
-    warm, yaml,
+    Config, api, backup, cache, catalog, gc, http, log, mirrors, scrub, storage, uploads,
+    validation, warm, yaml,
 };
 
 /// What the command line says about the configuration.
@@ -99,6 +99,7 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, Erro
         uploads: uploads::read(&root, &mut problems),
         validation: validation::read(&root, &mut problems),
         gc: gc::read(&root, &mut problems),
+        scrub: scrub::read(&root, &mut problems),
         warnings: Vec::new(),
     };
     let mut said_by = "http.addr";

@@ -25,6 +25,7 @@ mod problems;
 mod proxy;
 mod schedule;
 mod schema;
+mod scrub;
 mod secret;
 mod section;
 mod size;
@@ -55,6 +56,7 @@ pub use mirror_settings::{Freshness, MirrorLimits, Prefetch, Timeouts, Tls};
 pub use mirrors::{Mirror, Mirrors};
 pub use platform::{Platform, parse_platform};
 pub use problems::Error;
+pub use scrub::Scrub;
 pub use secret::Secret;
 pub use storage::Storage;
 pub use uploads::{UploadPurging, Uploads};
@@ -88,6 +90,8 @@ pub struct Config {
     pub validation: Validation,
     /// What protects content from the collector.
     pub gc: Gc,
+    /// How stored blobs are hashed again.
+    pub scrub: Scrub,
     /// When and where the database is copied.
     pub backup: Backup,
     /// What the operator should be told, one line each: place, key, what is odd.

@@ -10,6 +10,7 @@ use metadata::{CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnot
 use super::damage::{Damage, Look, Seen, open_to_look};
 use super::error::Error;
 use super::fsck_files::Files;
+use super::import::is_unimported;
 use super::pace::Pace;
 use super::problem::{Action, Problem, ProblemKind};
 use super::store::Content;
@@ -51,14 +52,21 @@ enum Stage {
 
 impl Content {
     /// Begins to compare rows with files.
-    pub fn fsck(&self, request: FsckRequest) -> Fsck<'_> {
-        Fsck {
+    ///
+    /// # Errors
+    /// Storage errors; also for the root of another program that was never imported: none of its files has a row.
+    pub async fn fsck(&self, request: FsckRequest) -> Result<Fsck<'_>, Error> {
+        if is_unimported(&self.settings.root, &self.metadata).await? {
+            let reason = "the root was never imported: run `seawall import` first".to_owned();
+            return Err(Error::Unavailable { reason });
+        }
+        Ok(Fsck {
             content: self,
             repair: request.repair,
             pace: Pace::of(request.rate),
             stage: Stage::Quarantined(None),
             found: VecDeque::new(),
-        }
+        })
     }
 }
 

@@ -151,7 +151,11 @@ impl Content {
         if may_be_in_vain && self.settle_now(&at).await == Settled::InUse {
             self.leftovers.add(Leftover::file(id));
         } else {
-            self.drop_bytes(&id).await;
+            let dropped = self.begin_dropping(&id);
+            // The answer to a push does not wait for it.
+            if committed.is_err() {
+                drop(dropped.await);
+            }
         }
         committed
     }

@@ -1,9 +1,12 @@
 //! The commit order (law 2): a durable file, its final name, then one transaction. Nothing is
 //! acknowledged, and no row points anywhere, before the bytes are safe.
 
+use std::sync::Arc;
+
 use blobstore::BlobAddress;
 use metadata::{CommitBlob, Committed, Origin, Place, RepositoryKind};
 use oci::{Digest, RepositoryName, UploadId};
+use tokio::task::JoinHandle;
 
 use super::error::Error;
 use super::ingest::Checkpoint;
@@ -148,12 +151,17 @@ impl Content {
     /// Removes the files of an upload whose blob is committed, or which was never published. A failure is only logged: the
     /// next start ends what has no row.
     pub(super) async fn drop_bytes(&self, id: &UploadId) {
-        let upload = id.clone();
-        if let Err(error) = self
-            .blocking(move |store| store.abort_upload(&upload))
-            .await
-        {
-            tracing::warn!(upload = %id, %error, "could not remove an upload's file");
-        }
+        // A failure is lost with its task only when the process ends.
+        drop(self.begin_dropping(id).await);
+    }
+
+    /// Begins what [`Content::drop_bytes`] does; it goes on also when nobody waits for the end.
+    pub(super) fn begin_dropping(&self, id: &UploadId) -> JoinHandle<()> {
+        let (store, id) = (Arc::clone(&self.store), id.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.abort_upload(&id) {
+                tracing::warn!(upload = %id, %error, "could not remove an upload's file");
+            }
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Room kept for getting out of a full disk: a file that is given up so that deletes can be recorded, and
+//! Room kept for getting out of a full disk: a file that is given up, piece by piece, so that deletes can be recorded, and
 //! taken again when there is room. Without it a full disk could not even forget what fills it.
 
 use std::fs::{self, File};
@@ -8,12 +8,19 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
 
+use super::disk;
 use super::error::Error;
 use super::store::Content;
 
-/// Its size in bytes, some thousand transactions of the database's log; and those it has where there is less room, each
-/// enough to delete and collect something, which makes room for the next.
-const SIZES: [u64; 4] = [8 << 20, 4 << 20, 2 << 20, 1 << 20];
+/// Its file in the state directory.
+const NAME: &str = "seawall.reserve";
+
+/// Its size in bytes: twice what the database's log grows to before it begins anew.
+const SIZE: u64 = 8 << 20;
+
+/// What is given up at once, in bytes: enough for the largest transaction that makes room. Pushes take what is not used, so
+/// giving up all of it would leave nothing for the next delete.
+const PIECE: u64 = 512 << 10;
 
 /// The reserve of a state directory.
 #[derive(Debug)]
@@ -27,14 +34,14 @@ impl Reserve {
     /// Takes the reserve in the state directory `directory`, if there is room for it.
     pub fn take(directory: &Path) -> Self {
         let reserve = Self {
-            path: directory.join("seawall.reserve"),
+            path: directory.join(NAME),
             turn: Mutex::default(),
         };
-        refill(&reserve.path);
+        refill(&reserve.path, length(&reserve.path));
         reserve
     }
 
-    /// Does `work`, which makes room; when it fails for want of room, gives the reserve up and does it again.
+    /// Does `work`, which makes room; while it fails for want of room, gives a piece of the reserve up and does it again.
     ///
     /// # Errors
     /// Those of `work`.
@@ -42,81 +49,118 @@ impl Reserve {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let done = match work().await {
-            Err(Error::StorageFull) => {
-                let _turn = self.turn.lock().await;
-                tracing::warn!("the disk is full: using the reserve");
-                self.on_disk(give_up).await;
-                let done = work().await;
-                self.on_disk(refill).await;
-                return done;
+        let done = work().await;
+        if matches!(done, Err(Error::StorageFull)) {
+            let _turn = self.turn.lock().await;
+            tracing::warn!("the disk is full: using the reserve");
+            let before = length(&self.path);
+            let mut done = done;
+            while matches!(done, Err(Error::StorageFull)) && self.on_disk(give_up_piece).await {
+                done = work().await;
             }
-            done => done,
-        };
+            self.on_disk(move |path| refill(path, before)).await;
+            return done;
+        }
         // Whoever has the turn takes it again.
         if done.is_ok()
             && let Ok(_turn) = self.turn.try_lock()
         {
-            self.on_disk(refill).await;
+            self.on_disk(|path| refill(path, length(path))).await;
         }
         done
     }
 
-    async fn on_disk(&self, step: fn(&Path)) {
+    /// Does `step`, which tells whether it changed anything.
+    async fn on_disk(&self, step: impl FnOnce(&Path) -> bool + Send + 'static) -> bool {
         let path = self.path.clone();
-        if let Err(lost) = tokio::task::spawn_blocking(move || step(&path)).await {
+        let done = tokio::task::spawn_blocking(move || step(&path)).await;
+        done.unwrap_or_else(|lost| {
             tracing::warn!(%lost, "could not change the reserve");
-        }
+            false
+        })
     }
 }
 
-fn give_up(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
+/// Opens what needs some room before there is a [`Reserve`]: while that fails on a full disk, gives up a piece of what an
+/// earlier process left of it in the state directory `directory`, and opens again.
+pub(super) fn open_with_reserve<T, E>(
+    directory: &Path,
+    open: impl Fn() -> Result<T, E>,
+) -> Result<T, E> {
+    let path = directory.join(NAME);
+    let mut opened = open();
+    // A full disk is not always told as such: SQLite also calls it an I/O error.
+    while opened.is_err()
+        && disk::ask(directory).is_some_and(|disk| disk.free < PIECE)
+        && give_up_piece(&path)
     {
-        tracing::warn!(%error, "could not give up the reserve");
+        tracing::warn!("the disk is full: using the reserve to start");
+        opened = open();
+    }
+    opened
+}
+
+/// Returns how much of the reserve there is, in bytes.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
+}
+
+/// Gives up a piece of the reserve; returns whether there was any.
+fn give_up_piece(path: &Path) -> bool {
+    let left = match length(path) {
+        0 => return false,
+        length => length.saturating_sub(PIECE),
+    };
+    shorten(path, left)
+}
+
+/// Makes the reserve shorter, or removes it; returns whether that succeeded.
+fn shorten(path: &Path, length: u64) -> bool {
+    let done = if length == 0 {
+        fs::remove_file(path)
+    } else {
+        File::options()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_len(length))
+    };
+    match done {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => {
+            tracing::warn!(%error, "could not give up the reserve");
+            false
+        }
     }
 }
 
-/// Takes as much of the reserve as there is room for. What is free is asked first: who tries to take more than there is takes
-/// the last room from others for a moment.
-fn refill(path: &Path) {
-    let have = fs::metadata(path).map_or(0, |file| file.len());
-    let free = free_at(path);
-    for size in SIZES {
-        if size <= have {
-            return;
-        }
-        if free.is_some_and(|free| free < size - have) {
-            continue;
-        }
-        match grow(path, have, size) {
-            Ok(()) => return,
-            Err(error) => tracing::debug!(%error, size, "no room for the reserve now"),
-        }
+/// Takes the whole reserve again. Where there is no room for that, takes back what it had `before`, as far as it can be had:
+/// more than that would take the last room from others. Returns whether it is whole.
+fn refill(path: &Path, before: u64) -> bool {
+    if length(path) == SIZE {
+        return true;
     }
+    let Err(error) = write(path) else { return true };
+    tracing::debug!(%error, "no room for the whole reserve now");
+    if length(path) > before || before == 0 {
+        shorten(path, before);
+    }
+    false
 }
 
-/// Returns the bytes that are free, if the disk tells.
-fn free_at(path: &Path) -> Option<u64> {
-    let told = rustix::fs::statvfs(path.parent()?).ok()?;
-    Some(told.f_bavail.saturating_mul(told.f_frsize))
-}
-
-/// Lets the file grow, or leaves it as it was.
-fn grow(path: &Path, from: u64, to: u64) -> io::Result<()> {
-    let mut file = File::options().create(true).append(true).open(path)?;
+/// Writes the reserve on to its whole size.
+fn write(path: &Path) -> io::Result<()> {
     // Written, not only announced: a sparse file reserves nothing.
-    let zeros = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
-    let written = file.write_all(&zeros).and_then(|()| file.sync_data());
-    if written.is_err() {
-        if from == 0 {
-            give_up(path);
-        } else {
-            file.set_len(from)?;
-        }
+    let mut file = File::options().create(true).append(true).open(path)?;
+    let zeros = vec![0; 64 << 10];
+    let mut missing = SIZE.saturating_sub(file.metadata()?.len());
+    while missing > 0 {
+        let piece =
+            usize::try_from(missing).map_or(zeros.len(), |missing| missing.min(zeros.len()));
+        file.write_all(&zeros[..piece])?;
+        missing -= piece as u64;
     }
-    written
+    file.sync_data()
 }
 
 impl Content {
@@ -136,19 +180,21 @@ impl Content {
 mod tests {
     use std::cell::Cell;
 
-    use super::{Error, Reserve, SIZES};
+    use super::{Error, PIECE, Reserve, SIZE, length, refill};
 
     #[tokio::test]
-    async fn work_that_finds_no_room_is_done_again_without_the_reserve() {
+    async fn work_that_finds_no_room_is_done_again_with_as_much_of_the_reserve_as_it_needs() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let reserve = Reserve::take(directory.path());
         let path = directory.path().join("seawall.reserve");
-        assert_eq!(std::fs::metadata(&path).expect("there").len(), SIZES[0]);
+        assert_eq!(length(&path), SIZE);
         let tries = Cell::new(0);
+        let least = Cell::new(SIZE);
         let done = reserve
             .with(|| {
                 tries.set(tries.get() + 1);
-                let has_room = !path.exists();
+                least.set(length(&path));
+                let has_room = length(&path) <= SIZE - 2 * PIECE;
                 async move {
                     if has_room {
                         Ok(7)
@@ -158,22 +204,26 @@ mod tests {
                 }
             })
             .await;
-        assert_eq!((done.ok(), tries.get()), (Some(7), 2));
-        assert!(path.exists(), "it is taken again");
+        assert_eq!((done.ok(), tries.get()), (Some(7), 3));
+        assert_eq!(least.get(), SIZE - 2 * PIECE, "the rest stays for the next");
+        assert_eq!(length(&path), SIZE, "it is taken again");
     }
 
     #[tokio::test]
-    async fn a_small_reserve_grows_when_there_is_room() {
+    async fn work_that_never_finds_room_fails_when_the_reserve_is_used_up() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("seawall.reserve");
-        std::fs::write(&path, vec![0; 2 << 20]).expect("written");
         let reserve = Reserve::take(directory.path());
-        let size = || std::fs::metadata(&path).expect("there").len();
-        assert_eq!(size(), SIZES[0]);
-        super::grow(&path, SIZES[0], SIZES[0] + 1).expect("grows");
-        let done: Result<(), _> = reserve.with(|| async { Ok(()) }).await;
-        assert!(done.is_ok());
-        assert_eq!(size(), SIZES[0] + 1, "it is enough");
+        let path = directory.path().join("seawall.reserve");
+        let tries = Cell::new(0);
+        let done: Result<(), _> = reserve
+            .with(|| {
+                tries.set(tries.get() + 1);
+                async { Err(Error::StorageFull) }
+            })
+            .await;
+        assert!(matches!(done, Err(Error::StorageFull)));
+        assert_eq!(tries.get(), 1 + SIZE / PIECE);
+        assert_eq!(length(&path), SIZE, "and it is taken again all the same");
     }
 
     #[tokio::test]
@@ -182,5 +232,14 @@ mod tests {
         let reserve = Reserve::take(directory.path());
         let done: Result<(), _> = reserve.with(|| async { Err(Error::UploadUnknown) }).await;
         assert!(matches!(done, Err(Error::UploadUnknown)));
+    }
+
+    #[test]
+    fn a_part_that_is_left_is_made_whole() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("seawall.reserve");
+        std::fs::write(&path, [0; 1000]).expect("the directory takes files");
+        assert!(refill(&path, 1000));
+        assert_eq!(length(&path), SIZE);
     }
 }

@@ -136,7 +136,7 @@ impl Scrub<'_> {
                 Some(self.quarantined(&blob).await?)
             } else if blob.checked_at > self.since {
                 // Another scope's, or an earlier part's.
-                if blob.checked_at < self.began {
+                if blob.checked_at <= self.began {
                     checked(size);
                 }
                 continue;

@@ -10,6 +10,7 @@ mod ending;
 mod error;
 mod export_links;
 mod failure;
+mod fsck;
 mod lines;
 mod live;
 mod now;
@@ -17,6 +18,7 @@ mod payload;
 mod purge;
 mod runner;
 mod schedule;
+mod scrub;
 mod service;
 mod view;
 mod warm;
@@ -25,7 +27,9 @@ pub use collector::{CollectAsked, CollectorView};
 pub use error::Error;
 pub use metadata::JobLine;
 pub use now::{Unfinished, run_now};
-pub use payload::{BackUp, CollectNow, Payload, PayloadError, PurgePattern, WarmImages};
+pub use payload::{
+    BackUp, CollectNow, CompareAll, Payload, PayloadError, PurgePattern, ScrubBlobs, WarmImages,
+};
 pub use runner::Running;
 pub use service::{Jobs, Settings};
 pub use view::{JobKind, JobState, JobView, Progress};

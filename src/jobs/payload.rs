@@ -50,6 +50,10 @@ pub enum Payload {
     ExportLinks,
     /// Copy the database to where the configuration says.
     Backup(BackUp),
+    /// Hash stored blobs again.
+    Scrub(ScrubBlobs),
+    /// Compare rows with files.
+    Fsck(CompareAll),
 }
 
 /// Images to fetch.
@@ -77,6 +81,20 @@ pub struct CollectNow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackUp {}
 
+/// Blobs to hash again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubBlobs {
+    repository: Option<String>,
+    pub(super) repair: bool,
+}
+
+/// A comparison of rows with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompareAll {
+    /// Whether something is done about what is wrong.
+    pub repair: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
@@ -92,6 +110,21 @@ impl Payload {
             Self::Collect(_) => JobKind::Gc,
             Self::ExportLinks => JobKind::ExportLinks,
             Self::Backup(_) => JobKind::Backup,
+            Self::Scrub(_) => JobKind::Scrub,
+            Self::Fsck(_) => JobKind::Fsck,
+        }
+    }
+
+    /// Tells whether it asks upstreams for something.
+    pub fn needs_upstreams(&self) -> bool {
+        match self {
+            Self::Warm(_) => true,
+            Self::Scrub(scrub) => scrub.repair,
+            Self::Purge(_)
+            | Self::Collect(_)
+            | Self::ExportLinks
+            | Self::Backup(_)
+            | Self::Fsck(_) => false,
         }
     }
 
@@ -124,6 +157,8 @@ impl Payload {
             Self::Collect(collect) => Self::Collect(collect),
             Self::ExportLinks => Self::ExportLinks,
             Self::Backup(backup) => Self::Backup(backup),
+            Self::Scrub(scrub) => Self::Scrub(ScrubBlobs::new(scrub.repository, scrub.repair)?),
+            Self::Fsck(compare) => Self::Fsck(compare),
         })
     }
 
@@ -186,6 +221,25 @@ impl PurgePattern {
     /// Returns the pattern.
     pub(super) fn glob(&self) -> Result<Glob, PayloadError> {
         Glob::parse(&self.pattern).map_err(|error| PayloadError::new(error.to_string()))
+    }
+}
+
+impl ScrubBlobs {
+    /// Returns the job of hashing the blobs of the repositories that fit `repository` again, all blobs without it; with
+    /// `repair` what is damaged is fetched again where it is mirrored, and what was and is right again comes back.
+    ///
+    /// # Errors
+    /// [`PayloadError`], naming what is wrong with the pattern.
+    pub fn new(repository: Option<String>, repair: bool) -> Result<Self, PayloadError> {
+        if let Some(pattern) = &repository {
+            Glob::parse(pattern).map_err(|error| PayloadError::new(error.to_string()))?;
+        }
+        Ok(Self { repository, repair })
+    }
+
+    /// Returns the pattern.
+    pub(super) fn glob(&self) -> Option<Glob> {
+        Glob::parse(self.repository.as_deref()?).ok()
     }
 }
 

@@ -16,7 +16,7 @@ use super::live::Tally;
 use super::payload::Payload;
 use super::service::{Inner, Jobs};
 use super::view::{JobKind, Progress};
-use super::{backup, collect, export_links, purge, schedule, warm};
+use super::{backup, collect, export_links, fsck, purge, schedule, scrub, warm};
 use crate::content;
 
 /// Jobs that run at the same time; one more, if it makes room: who needs room does not wait for what takes it.
@@ -205,6 +205,21 @@ async fn perform(inner: &Inner, claim: Claim, payload: &str, tally: &Tally) -> R
     match Payload::from_row(payload)? {
         Payload::Warm(images) => warm::run(&inner.mirror, &inner.content, &images, tally).await,
         Payload::Purge(pattern) => purge::run(&inner.content, &pattern, tally).await,
+        Payload::Scrub(wanted) => {
+            // What an earlier run found is found again, or was mended.
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, Earlier::Forgotten);
+            let (mirror, rate) = (Some(&inner.mirror), inner.settings.scrub.rate);
+            let done = scrub::run(&inner.content, mirror, &wanted, rate, &mut lines).await;
+            lines.finish().await;
+            done
+        }
+        Payload::Fsck(wanted) => {
+            let mut lines = Lines::of_job(&inner.metadata, claim, tally, Earlier::Forgotten);
+            let rate = inner.settings.scrub.rate;
+            let done = fsck::run(&inner.content, &wanted, rate, &mut lines).await;
+            lines.finish().await;
+            done
+        }
         Payload::Backup(_) => backup::run(&inner.content, tally).await,
         Payload::Collect(wanted) => {
             let earlier = if wanted.dry_run {

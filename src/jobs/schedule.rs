@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use metadata::{NewJob, Tick};
 
-use super::payload::{BackUp, Payload, PayloadError, WarmImages};
+use super::payload::{BackUp, Payload, PayloadError, ScrubBlobs, WarmImages};
 use super::service::{Inner, Settings};
 use crate::config::Warm;
 
@@ -33,7 +33,13 @@ fn scheduled(settings: &Settings) -> impl Iterator<Item = Scheduled<'_>> {
         schedule,
         job: Ok(Payload::Backup(BackUp::default())),
     });
-    warm.chain(backup)
+    let scrub = settings.scrub.schedule.iter().map(|schedule| Scheduled {
+        name: "scrub".to_owned(),
+        schedule,
+        // Nobody is there to ask for it.
+        job: ScrubBlobs::new(None, true).map(Payload::Scrub),
+    });
+    warm.chain(backup).chain(scrub)
 }
 
 /// Queues a job for every schedule that is due; returns how many. Trouble is logged and the next look tries again.

@@ -11,7 +11,7 @@ use super::live::Live;
 use super::payload::{Payload, PayloadError, WarmImages};
 use super::view::{JobKind, JobState, JobView};
 use crate::clock::Clock;
-use crate::config::{Config, Gc, Warm};
+use crate::config::{Config, Gc, Scrub, Warm};
 use crate::content::{self, Content};
 use crate::mirror::Mirror;
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub warm: Vec<Warm>,
     /// How content is collected.
     pub gc: Gc,
+    /// How stored blobs are hashed again.
+    pub scrub: Scrub,
     /// The schedule by which the database is copied, if it has one.
     pub backup: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Settings {
         Self {
             warm: config.warm.clone(),
             gc: config.gc.clone(),
+            scrub: config.scrub.clone(),
             backup: config.backup.schedule.clone(),
         }
     }

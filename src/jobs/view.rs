@@ -17,6 +17,10 @@ pub enum JobKind {
     ExportLinks,
     /// Copy the database.
     Backup,
+    /// Hash stored blobs again.
+    Scrub,
+    /// Compare rows with files.
+    Fsck,
 }
 
 impl JobKind {
@@ -28,6 +32,8 @@ impl JobKind {
             Self::Gc => "gc",
             Self::ExportLinks => "exportlinks",
             Self::Backup => "backup",
+            Self::Scrub => "scrub",
+            Self::Fsck => "fsck",
         }
     }
 
@@ -35,7 +41,7 @@ impl JobKind {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Purge | Self::Gc => true,
-            Self::Warm | Self::ExportLinks | Self::Backup => false,
+            Self::Warm | Self::ExportLinks | Self::Backup | Self::Scrub | Self::Fsck => false,
         }
     }
 
@@ -57,7 +63,9 @@ impl JobKind {
             Self::Purge => Some(Self::Gc),
             Self::Gc => Some(Self::ExportLinks),
             Self::ExportLinks => Some(Self::Backup),
-            Self::Backup => None,
+            Self::Backup => Some(Self::Scrub),
+            Self::Scrub => Some(Self::Fsck),
+            Self::Fsck => None,
         }
     }
 }
@@ -125,6 +133,10 @@ pub struct Progress {
     /// Until when a collection leaves what a local repository ever held, in microseconds since 1970.
     #[serde(rename = "helduntil", skip_serializing_if = "Option::is_none")]
     pub held_until: Option<i64>,
+    /// Blobs that were looked at.
+    pub checked: u64,
+    /// Things that are wrong and stay so for now.
+    pub problems: u64,
     /// Lines that found no place among those of the job.
     pub unlisted: u64,
 }
@@ -187,6 +199,8 @@ impl Progress {
             blobs: self.blobs.max(other.blobs),
             remaining: self.remaining.max(other.remaining),
             held_until: self.held_until.max(other.held_until),
+            checked: self.checked.max(other.checked),
+            problems: self.problems.max(other.problems),
             unlisted: self.unlisted.max(other.unlisted),
         }
     }

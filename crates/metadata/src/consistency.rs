@@ -95,7 +95,7 @@ pub struct Unnoted {
     pub kind: CandidateKind,
     /// Whether nothing names it and the collector does not know of it.
     pub is_unnoted: bool,
-    id: i64,
+    pub(crate) id: i64,
 }
 
 /// The kinds of content that the collector has to know of, in the order in which they are looked at.
@@ -135,12 +135,15 @@ pub(crate) const MEMBERSHIPS: &str = "SELECT l.repository_id, r.name, l.digest, 
     FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id \
     WHERE (l.repository_id, l.digest) > ($1, $2) ORDER BY l.repository_id, l.digest LIMIT $3";
 
-pub(crate) const UNNOTED_BYTES: &str = "SELECT b.id, b.digest, \
+/// An event notes bytes under the repository that let go of them, or under none. Which one is looked up only for what nothing
+/// names, and there is not much of that.
+const UNNOTED_BYTES: &str = "SELECT b.id, b.digest, \
         (NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) \
         AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = b.digest) \
         AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = b.digest) \
-        AND NOT EXISTS (SELECT 1 FROM gc_candidates g WHERE g.repository_id = 0 AND g.digest = b.digest AND g.kind = 1)) \
-            AS unnoted \
+        AND NOT EXISTS (SELECT 1 FROM gc_candidates g WHERE g.repository_id = 0 AND g.digest = b.digest AND g.kind = 1) \
+        AND NOT EXISTS (SELECT 1 FROM repositories r CROSS JOIN gc_candidates g \
+            WHERE g.repository_id = r.id AND g.digest = b.digest AND g.kind = 1)) AS unnoted \
     FROM blobs b WHERE b.id > $1 AND b.state <> 2 ORDER BY b.id LIMIT $2";
 
 pub(crate) const UNNOTED_BLOBS: &str = "SELECT l.repository_id, r.name, l.digest, \

@@ -68,7 +68,8 @@ impl Errno {
         }
     }
 
-    fn number(self) -> i32 {
+    /// Returns what the system calls it.
+    pub(crate) fn number(self) -> i32 {
         match self {
             Self::Io => rustix::io::Errno::IO.raw_os_error(),
             Self::NoSpace => rustix::io::Errno::NOSPC.raw_os_error(),

@@ -2,6 +2,7 @@
 //! requests reaches. Whoever asked while it failed must not be told that all went well if it was a flush; nobody gets a
 //! wrong whole body; the next walk succeeds without a restart; and after a kill everything acknowledged is there.
 
+mod starts;
 mod walk;
 
 use std::path::Path;
@@ -34,6 +35,9 @@ struct Sweep {
 
 /// Runs the suite.
 pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
+    if run.only.is_none() || run.only.as_deref() == Some("starts") {
+        starts::run(run, report).await?;
+    }
     for class in Class::ALL {
         if run.only.as_deref().is_some_and(|only| only != class.name()) {
             continue;

@@ -113,6 +113,7 @@ impl Setup {
         class: &str,
         folder: &Path,
     ) -> Result<Server, String> {
+        // `class` may say which call fails already while the server starts.
         let mut command = Command::new(faults);
         command.args([class.as_ref(), folder.as_os_str(), self.seawall.as_os_str()]);
         self.start_as(Some(command)).await
@@ -172,12 +173,13 @@ impl Setup {
         drop(address);
         let address = timeout(PATIENCE, found.wait_for(Option::is_some)).await;
         let Ok(Ok(Some(address))) = address.map(|found| found.map(|address| *address)) else {
-            let status = timeout(Duration::from_secs(1), child.wait()).await;
-            return Err(format!(
-                "{} did not start ({status:?}): {}",
-                self.name,
-                screen.end()
-            ));
+            let status = match timeout(Duration::from_secs(1), child.wait()).await {
+                Ok(Ok(status)) => status.to_string(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "still running".to_owned(),
+            };
+            let (name, end) = (&self.name, screen.end());
+            return Err(format!("{name} did not start ({status}): {end}"));
         };
         let mut server = Server {
             child,

@@ -149,6 +149,12 @@ fn counts(progress: &Progress) -> String {
             format!("{done}/{total}")
         }
     };
+    if progress.checked > 0 {
+        let Progress {
+            checked, problems, ..
+        } = progress;
+        return format!("checked {checked}, problems {problems}");
+    }
     let images = of(progress.images_done, progress.images_total);
     let layers = of(progress.layers_done, progress.layers_total);
     format!("images {images}, layers {layers}")

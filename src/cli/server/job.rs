@@ -42,6 +42,8 @@ pub(in crate::cli) struct Progress {
     pub(in crate::cli) reviewed: u64,
     pub(in crate::cli) blobs: u64,
     pub(in crate::cli) remaining: u64,
+    pub(in crate::cli) checked: u64,
+    pub(in crate::cli) problems: u64,
     pub(in crate::cli) unlisted: u64,
     #[serde(rename = "helduntil")]
     pub(in crate::cli) held_until: Option<i64>,

@@ -10,6 +10,7 @@ mod logins;
 mod mirror_settings;
 mod patterns;
 mod reference;
+mod scrub;
 mod uploads;
 mod upstreams;
 mod variables;

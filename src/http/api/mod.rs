@@ -4,6 +4,7 @@
 mod backup;
 mod body;
 mod gc;
+mod integrity;
 mod jobs;
 mod links;
 mod mirrors;

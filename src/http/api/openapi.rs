@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use utoipa::OpenApi;
 
-use super::{backup, gc, jobs, links, mirrors, tags};
+use super::{backup, gc, integrity, jobs, links, mirrors, tags};
 use crate::http::respond::{self, Response};
 
 #[derive(OpenApi)]
@@ -23,6 +23,8 @@ use crate::http::respond::{self, Response};
         gc::resume,
         links::export,
         backup::start,
+        integrity::scrub,
+        integrity::fsck,
         jobs::list,
         jobs::show,
         jobs::lines,

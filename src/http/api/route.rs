@@ -31,6 +31,10 @@ pub(super) enum Route {
     ExportLinks,
     /// Copy the database.
     Backup,
+    /// Hash stored blobs again.
+    Scrub,
+    /// Compare rows with files.
+    Fsck,
     /// The list of jobs.
     Jobs(Page),
     /// One job.
@@ -56,6 +60,8 @@ pub(super) enum Endpoint {
     ResumeCollector,
     ExportLinks,
     Backup,
+    Scrub,
+    Fsck,
     Jobs,
     Job,
     TagHistory,
@@ -78,7 +84,9 @@ impl Endpoint {
             Self::PauseCollector => Some(Self::ResumeCollector),
             Self::ResumeCollector => Some(Self::ExportLinks),
             Self::ExportLinks => Some(Self::Backup),
-            Self::Backup => Some(Self::Jobs),
+            Self::Backup => Some(Self::Scrub),
+            Self::Scrub => Some(Self::Fsck),
+            Self::Fsck => Some(Self::Jobs),
             Self::Jobs => Some(Self::Job),
             Self::Job => Some(Self::JobLines),
             Self::JobLines => Some(Self::TagHistory),
@@ -102,6 +110,8 @@ impl Endpoint {
             Self::ResumeCollector => "/gc/resume",
             Self::ExportLinks => "/export-links",
             Self::Backup => "/backup",
+            Self::Scrub => "/scrub",
+            Self::Fsck => "/fsck",
             Self::Jobs => "/jobs",
             Self::Job => "/jobs/{id}",
             Self::TagHistory => "/repositories/{name}/-/tags/{tag}/history",
@@ -127,6 +137,8 @@ impl Endpoint {
             | Self::ResumeCollector
             | Self::ExportLinks
             | Self::Backup
+            | Self::Scrub
+            | Self::Fsck
             | Self::TagRestore => "POST",
         }
     }
@@ -157,6 +169,8 @@ impl Route {
             ["gc", "resume"] => (Endpoint::ResumeCollector, None),
             ["export-links"] => (Endpoint::ExportLinks, None),
             ["backup"] => (Endpoint::Backup, None),
+            ["scrub"] => (Endpoint::Scrub, None),
+            ["fsck"] => (Endpoint::Fsck, None),
             ["jobs"] => (Endpoint::Jobs, None),
             ["jobs", id] => (Endpoint::Job, Some(number(id)?)),
             ["jobs", id, "lines"] => (Endpoint::JobLines, Some(number(id)?)),
@@ -178,6 +192,8 @@ impl Route {
             (Endpoint::ResumeCollector, _) => Self::ResumeCollector,
             (Endpoint::ExportLinks, _) => Self::ExportLinks,
             (Endpoint::Backup, _) => Self::Backup,
+            (Endpoint::Scrub, _) => Self::Scrub,
+            (Endpoint::Fsck, _) => Self::Fsck,
             (Endpoint::Jobs, _) => Self::Jobs(page),
             (Endpoint::Job, Some(id)) => Self::Job(id),
             (Endpoint::JobLines, Some(id)) => Self::JobLines(id, page),

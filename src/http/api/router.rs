@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 
 use super::problem::Problem;
 use super::route::Route;
-use super::{backup, gc, jobs, links, mirrors, openapi, tags};
+use super::{backup, gc, integrity, jobs, links, mirrors, openapi, tags};
 use crate::auth::Caller;
 use crate::http::context::Context;
 use crate::http::gate;
@@ -81,6 +81,8 @@ async fn handle(call: &Call, route: Route, body: RequestBody) -> Result<Response
         Route::ResumeCollector => gc::resume(call).await,
         Route::ExportLinks => links::export(call, body).await,
         Route::Backup => backup::start(call, body).await,
+        Route::Scrub => integrity::scrub(call, body).await,
+        Route::Fsck => integrity::fsck(call, body).await,
         Route::Jobs(page) => jobs::list(call, page).await,
         Route::Job(id) => jobs::show(call, id).await,
         Route::TagHistory(tag, page) => tags::history(call, &tag, page).await,

@@ -220,6 +220,12 @@ pub(super) async fn what_the_collector_does_not_know_of_is_told_until_it_does(wo
             ..commit("mirror", "mirrored")
         })
         .await;
+    world.push(push("a", "deleted")).await;
+    let deleted = world
+        .metadata
+        .delete_manifest(&name("a"), &digest("deleted"), "anonymous")
+        .await;
+    assert!(deleted.expect("writes"));
     assert_eq!(unnoted(&world).await, [], "events noted all of it");
     let forgotten = world.metadata.write((), |tx, ()| {
         Box::pin(async move { tx.execute("DELETE FROM gc_candidates", &[]).await })
@@ -228,6 +234,7 @@ pub(super) async fn what_the_collector_does_not_know_of_is_told_until_it_does(wo
     let a = Some("a".to_owned());
     let expected = [
         (None, CandidateKind::Blob, digest("orphan")),
+        (None, CandidateKind::Blob, digest("deleted")),
         (a.clone(), CandidateKind::Blob, digest("loose")),
         (a, CandidateKind::Manifest, digest("untagged")),
     ];
@@ -246,6 +253,6 @@ pub(super) async fn what_the_collector_does_not_know_of_is_told_until_it_does(wo
     }
     assert_eq!(unnoted(&world).await, []);
     let counts = world.metadata.candidate_counts().await.expect("reads");
-    assert_eq!((counts.blobs, counts.manifests), (2, 1));
+    assert_eq!((counts.blobs, counts.manifests), (3, 1));
     assert_eq!(counts.oldest, Some(world.metadata.now()));
 }
