@@ -20,7 +20,6 @@ pub(super) struct StorageMetrics {
     uploads_open: Gauge,
     evicted_bytes: Counter,
     evicted_manifests: Counter,
-    last_backup: Unsigned,
 }
 
 impl StorageMetrics {
@@ -63,12 +62,6 @@ impl StorageMetrics {
                 "Mirrored manifests evicted",
                 Counter::default(),
             ),
-            last_backup: known(
-                registry,
-                "seawall_backup_last_success_timestamp_seconds",
-                "When the newest copy of the database was made, in seconds since 1970; 0 without one",
-                Gauge::default(),
-            ),
         }
     }
 }
@@ -102,11 +95,5 @@ impl Metrics {
     pub fn evicted(&self, manifests: u64, bytes: u64) {
         self.0.storage.evicted_manifests.inc_by(manifests);
         self.0.storage.evicted_bytes.inc_by(bytes);
-    }
-
-    /// Notes that a copy of the database was made, at `at` in microseconds since 1970.
-    pub fn backed_up(&self, at: i64) {
-        let seconds = u64::try_from(at / 1_000_000).unwrap_or(0);
-        self.0.storage.last_backup.set(seconds);
     }
 }
