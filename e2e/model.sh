@@ -8,7 +8,7 @@ TMPDIR=$(mktemp -d /dev/shm/model.XXXXXX)
 export TMPDIR MODEL_SEED=${MODEL_SEED:-$((RANDOM * 20 + 1))} MODEL_SEEDS=${MODEL_SEEDS:-20} MODEL_OPERATIONS=${MODEL_OPERATIONS:-10000}
 echo "seeds from $MODEL_SEED on"
 walked() {
-  cargo test --quiet --test stories -- --exact model::random_walks_end_where_the_model_says --nocapture 2>&1 | tee "$HERE/model.log"
+  cargo test --quiet --manifest-path "$E2E/../Cargo.toml" --test stories -- --exact model::random_walks_end_where_the_model_says --nocapture 2>&1 | tee "$HERE/model.log"
   return "${PIPESTATUS[0]}"
 }
 check "$MODEL_SEEDS walks of $MODEL_OPERATIONS operations end where the model says" walked

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
 
+use super::disk;
 use super::error::Error;
 use super::store::Content;
+
+/// Its file in the state directory.
+const NAME: &str = "seawall.reserve";
 
 /// Its size in bytes: twice what the database's log grows to before it begins anew.
 const SIZE: u64 = 8 << 20;
@@ -30,7 +34,7 @@ impl Reserve {
     /// Takes the reserve in the state directory `directory`, if there is room for it.
     pub fn take(directory: &Path) -> Self {
         let reserve = Self {
-            path: directory.join("seawall.reserve"),
+            path: directory.join(NAME),
             turn: Mutex::default(),
         };
         refill(&reserve.path, length(&reserve.path));
@@ -75,6 +79,25 @@ impl Reserve {
             false
         })
     }
+}
+
+/// Opens what needs some room before there is a [`Reserve`]: while that fails on a full disk, gives up a piece of what an
+/// earlier process left of it in the state directory `directory`, and opens again.
+pub(super) fn open_with_reserve<T, E>(
+    directory: &Path,
+    open: impl Fn() -> Result<T, E>,
+) -> Result<T, E> {
+    let path = directory.join(NAME);
+    let mut opened = open();
+    // A full disk is not always told as such: SQLite also calls it an I/O error.
+    while opened.is_err()
+        && disk::ask(directory).is_some_and(|disk| disk.free < PIECE)
+        && give_up_piece(&path)
+    {
+        tracing::warn!("the disk is full: using the reserve to start");
+        opened = open();
+    }
+    opened
 }
 
 /// Returns how much of the reserve there is, in bytes.

@@ -2,7 +2,7 @@
 //! Labels come from closed lists; a repository, a tag or a digest is never one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,6 +18,7 @@ use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
+use super::storage_metrics::StorageMetrics;
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,8 +56,6 @@ struct ByEndpoint {
     endpoint: u32,
 }
 
-type Unsigned = Gauge<u64, AtomicU64>;
-
 /// What an upstream's counters say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MirrorNumbers {
@@ -91,37 +90,11 @@ pub(super) struct Inner {
     ratelimit: Family<ByUpstream, Gauge<i64, AtomicI64>>,
     healthy: Family<ByUpstream, Gauge>,
     breaker: Family<ByEndpoint, Gauge>,
-    cache_bytes: Unsigned,
-    cache_max_bytes: Unsigned,
-    blob_bytes: Unsigned,
-    uploads_open: Gauge,
-    evicted: Evicted,
+    pub(super) storage: StorageMetrics,
     pub(super) collector: CollectorMetrics,
     pub(super) backup: BackupMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
-}
-
-#[derive(Debug)]
-struct Evicted {
-    bytes: Counter,
-    manifests: Counter,
-}
-
-impl Evicted {
-    fn register(registry: &mut Registry) -> Self {
-        let bytes = "Bytes freed by evicting mirrored content";
-        let manifests = "Mirrored manifests evicted";
-        Self {
-            bytes: known(registry, "seawall_evicted_bytes", bytes, Counter::default()),
-            manifests: known(
-                registry,
-                "seawall_evicted_manifests",
-                manifests,
-                Counter::default(),
-            ),
-        }
-    }
 }
 
 impl Default for Metrics {
@@ -198,27 +171,7 @@ impl Metrics {
                 "0 closed, 1 probing, 2 open",
                 Family::default()
             ),
-            cache_bytes: metric!(
-                "seawall_cache_bytes",
-                "Bytes of blobs that only mirrored repositories hold",
-                Gauge::default()
-            ),
-            cache_max_bytes: metric!(
-                "seawall_cache_max_bytes",
-                "The bound on them, 0 for none",
-                Gauge::default()
-            ),
-            blob_bytes: metric!(
-                "seawall_blob_bytes",
-                "Bytes of all stored blobs",
-                Gauge::default()
-            ),
-            uploads_open: metric!(
-                "seawall_uploads_open",
-                "Uploads of clients and mirror fills that are neither finished nor ended",
-                Gauge::default()
-            ),
-            evicted: Evicted::register(&mut registry),
+            storage: StorageMetrics::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
             backup: BackupMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
@@ -337,35 +290,6 @@ impl Metrics {
     /// Returns what is counted of collections.
     pub fn collector(&self) -> &CollectorMetrics {
         &self.0.collector
-    }
-
-    /// Notes the size of the cache and its bound in bytes, 0 for none.
-    pub fn cache_size(&self, bytes: u64, most: u64) {
-        self.0.cache_bytes.set(bytes);
-        self.0.cache_max_bytes.set(most);
-    }
-
-    /// Notes the bytes of all blobs.
-    pub fn store_size(&self, bytes: u64) {
-        self.0.blob_bytes.set(bytes);
-    }
-
-    /// Notes how many uploads are open at the start.
-    pub fn uploads_open_are(&self, open: usize) {
-        self.0
-            .uploads_open
-            .set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
-
-    /// Adds `change` to the uploads that are open.
-    pub fn uploads_open(&self, change: i64) {
-        self.0.uploads_open.inc_by(change);
-    }
-
-    /// Counts an eviction.
-    pub fn evicted(&self, manifests: u64, bytes: u64) {
-        self.0.evicted.manifests.inc_by(manifests);
-        self.0.evicted.bytes.inc_by(bytes);
     }
 
     /// Returns what is counted of damaged content.

@@ -278,7 +278,12 @@ impl Registry {
         now: i64,
     ) -> bool {
         let here = self.at(name);
-        if !here.manifests.contains_key(digest) || here.keeps(digest) {
+        if !here.manifests.contains_key(digest) {
+            // Its bytes were kept by what named them, and may go with that.
+            self.loosen(name, Loose::Blob, digest, since);
+            return true;
+        }
+        if here.keeps(digest) {
             return true;
         }
         if self.is_leased(digest, now) || !delete_untagged {

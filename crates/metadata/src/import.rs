@@ -305,6 +305,15 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Returns when something came. What is mirrored counts as new, or all that nobody pulled for long would be evicted
+    /// before anybody could.
+    fn came_at(&self, tx: &Tx, written: i64) -> i64 {
+        match self.kind {
+            RepositoryKind::Local => written.min(tx.now()),
+            RepositoryKind::Mirror { .. } => tx.now(),
+        }
+    }
+
     fn origin(&self) -> Origin {
         match self.kind {
             RepositoryKind::Local => Origin::Imported,
@@ -347,7 +356,7 @@ async fn join(tx: &mut Tx, to: &Target<'_>, digest: &Digest, at: i64) -> Result<
     if tx.query_one(LIVE, &[digest.into()]).await?.is_none() {
         return Ok(false);
     }
-    let at = at.min(tx.now());
+    let at = to.came_at(tx, at);
     let columns: [Value; 5] = [
         to.repository.value(),
         digest.into(),
@@ -387,7 +396,7 @@ async fn store_manifest(
     }
     push::store_manifest(tx, to.repository, manifest).await?;
     push::store_references(tx, to.repository, manifest).await?;
-    let at = at.min(tx.now());
+    let at = to.came_at(tx, at);
     let columns = [to.repository.value(), (&manifest.digest).into(), at.into()];
     tx.execute(DATE_MANIFEST, &columns).await?;
     Ok(true)
@@ -398,7 +407,7 @@ async fn point(tx: &mut Tx, to: &Target<'_>, tag: &Tag, digest: &Digest, at: i64
         return Ok(false);
     }
     let now = tx.now();
-    let at = at.min(now);
+    let at = to.came_at(tx, at);
     // A mirrored tag is to be asked for at the next pull.
     let checked_at = match to.kind {
         RepositoryKind::Local => at,

@@ -47,6 +47,7 @@ impl Filled {
     }
 
     /// Returns those of `now` that differ. The order of rows without a key may be a difference.
+    #[cfg(feature = "postgres")]
     pub(super) fn changed(&self, mut now: Tables) -> Tables {
         now.retain(|table, rows| self.tables.get(table) != Some(rows));
         now
