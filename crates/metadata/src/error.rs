@@ -18,7 +18,8 @@ pub enum Error {
     /// The disk or the quota below the database is full; nothing was written.
     #[error("the metadata database has no space left")]
     StorageFull,
-    /// The database did not answer, or a transaction broke off; nothing was written and trying again may help.
+    /// The database did not answer, or a transaction broke off; trying again may help. Nothing was written, unless the
+    /// connection to a PostgreSQL broke in the middle of the commit: then nobody knows.
     #[error("the metadata database is unavailable: {source}")]
     Unavailable {
         /// What the engine said.

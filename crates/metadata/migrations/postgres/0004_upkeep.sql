@@ -38,7 +38,7 @@ CREATE INDEX blobs_quarantined ON blobs (digest, id) WHERE state = 3;
 -- Scrubs that did not end, by what they are over: what was found right since they began is not hashed again.
 CREATE TABLE scrubs (
     scope    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    began_at BIGINT NOT NULL
+    began_at BIGINT           NOT NULL
 );
 
 -- The moves of tags. NULL in from_digest: the tag was made; NULL in to_digest: it was deleted.

@@ -162,7 +162,7 @@ impl Engine {
 
     fn opened(&self, session: Session, told: Told) -> Open {
         #[cfg(test)]
-        let session = session.as_in_test(&self.in_tests);
+        let session = session.for_a_test(&self.in_tests);
         let mut tx = Tx::on_postgres(session);
         tx.set_now(self.time.of_transaction(told));
         Open { tx, told }

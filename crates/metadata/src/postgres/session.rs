@@ -222,7 +222,7 @@ impl Session {
 
     /// Returns the session for a transaction that begins now and does what the test asks.
     #[cfg(test)]
-    pub(crate) fn as_in_test(mut self, in_tests: &super::tests::InTests) -> Self {
+    pub(crate) fn for_a_test(mut self, in_tests: &super::tests::InTests) -> Self {
         self.in_tests = Some((in_tests.clone(), in_tests.paused()));
         self
     }

@@ -41,9 +41,17 @@ fn collecting() -> Vec<Operation> {
     ]
 }
 
+/// Returns a review of the blob that nothing names and of the manifest without a tag: with more of them the pairs only cost more.
 fn review(facts: &Facts, delete_untagged: bool) -> Review {
+    let mut candidates = facts.candidates.clone();
+    let wanted = [
+        (digest("loose"), CandidateKind::Blob),
+        (digest("n"), CandidateKind::Manifest),
+    ];
+    candidates.retain(|one| wanted.contains(&(one.digest, one.kind)));
+    assert_eq!(candidates.len(), wanted.len(), "they are candidates");
     Review {
-        candidates: facts.candidates.clone(),
+        candidates,
         grace_micros: 0,
         delete_untagged,
     }
@@ -181,33 +189,43 @@ fn found(content: &str) -> FoundBlob {
     }
 }
 
+/// Returns what link files of three kinds say; `n` is a manifest of `a` already.
 fn links(repository: &str, kind: RepositoryKind) -> ImportLinks {
-    ImportLinks {
-        files: name(repository),
-        repository: name(repository),
-        kind: kind.clone(),
-        links: vec![
+    let at = NOON;
+    let (loose, n) = (digest("loose"), digest("n"));
+    let links = match (&kind, repository) {
+        (RepositoryKind::Local, "a") => vec![
             ImportLink::Layer {
-                name: digest("loose"),
-                target: digest("loose"),
-                at: NOON,
-            },
-            ImportLink::Manifest {
-                manifest: Box::new(crate::PushManifest {
-                    kind,
-                    ..image(repository, "n")
-                }),
-                at: NOON,
+                name: loose,
+                target: loose,
+                at,
             },
             ImportLink::Tag {
                 tag: tag("v1"),
-                target: digest("n"),
-                at: NOON,
-            },
-            ImportLink::Kept {
-                digest: digest("shared"),
-                at: NOON,
+                target: n,
+                at,
             },
         ],
+        (RepositoryKind::Local, _) => vec![
+            ImportLink::Manifest {
+                manifest: Box::new(crate::PushManifest {
+                    kind: kind.clone(),
+                    ..image(repository, "n")
+                }),
+                at,
+            },
+            ImportLink::Tag {
+                tag: tag("v1"),
+                target: n,
+                at,
+            },
+        ],
+        (RepositoryKind::Mirror { .. }, _) => vec![ImportLink::Kept { digest: loose, at }],
+    };
+    ImportLinks {
+        files: name(repository),
+        repository: name(repository),
+        kind,
+        links,
     }
 }
