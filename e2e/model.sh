@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/kit.sh"
 
 # The walks are bound by the disk, and what they check is not.
-TMPDIR=$(mktemp -d /dev/shm/model.XXXXXX)
+TMPDIR=$(mktemp -d /dev/shm/model.XXXXXX 2>/dev/null || mktemp -d)
 export TMPDIR MODEL_SEED=${MODEL_SEED:-$((RANDOM * 20 + 1))} MODEL_SEEDS=${MODEL_SEEDS:-20} MODEL_OPERATIONS=${MODEL_OPERATIONS:-10000}
 echo "seeds from $MODEL_SEED on"
 walked() {
