@@ -9,6 +9,7 @@ mod integrity_metrics;
 mod labels;
 mod log_lines;
 mod metrics;
+mod storage_metrics;
 
 pub use access_log::{AccessLine, AccessLog};
 pub use collector_metrics::{CollectionUnderWay, CollectorMetrics};

@@ -104,7 +104,9 @@ async fn on_a_full_disk_deleting_and_collecting_make_room() {
     assert_eq!(served.free(), 0);
     let path = format!("/v2/team/app/manifests/{}", goes.top().digest);
     client.delete(&path).await.expect_status(202);
-    assert_eq!(served.free(), 0, "a deletion frees nothing by itself");
+    // Others take what the deletion left of the reserve.
+    served.fill();
+    assert_eq!(served.free(), 0);
     let socket = served.socket();
     let asked = json!({"grace": "0s"});
     let reply = socket.post("/api/v1/gc/run").json(&asked).await;
@@ -118,9 +120,12 @@ async fn on_a_full_disk_deleting_and_collecting_make_room() {
         assert!(started.elapsed() < PATIENCE, "it never ends: {job}");
     };
     assert_eq!(progress["blobs"], goes.blobs.len() + 1, "{progress}");
-    assert!(served.free() > 5 * MIB as u64, "{}", served.free());
+    let freed = progress["bytesfreed"].as_u64().unwrap();
+    assert!(freed > 6 * MIB as u64, "{progress}");
+    // Some of it is the reserve again.
+    assert!(served.free() > MIB as u64, "{}", served.free());
     client.expect_pull("team/app", &stays).await;
-    let next = Recipe::image("next").on(&layer).build();
+    let next = Recipe::image("next").build();
     client.push("team/app", &next, &["v3"]).await;
     client.expect_pull("team/app", &next).await;
 }

@@ -421,3 +421,33 @@ async fn what_cannot_be_meant_is_refused_in_one_line() {
     let outcome = run(command.args(["import", "nowhere"])).await;
     assert_eq!((outcome.code, outcome.stderr.lines().count()), (Some(1), 1));
 }
+
+#[tokio::test]
+async fn a_configuration_names_the_root_and_what_is_here_from_elsewhere_is_left_alone() {
+    let world = World::new();
+    let image = Recipe::image("image").build();
+    world.root.push("team/app", &image, &["1"]);
+    world.import(&[]).await;
+    let before = world.everything();
+    let file = world.home.path().join("config.yml");
+    let root = world.root.path();
+    let text = json!({
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": root}},
+        "proxy": {"remoteurl": "http://127.0.0.1:1"},
+    });
+    fs::write(&file, text.to_string()).unwrap();
+    let mut command = seawall(world.home.path());
+    let outcome = run(command
+        .arg("import")
+        .arg(&file)
+        .args(["-o", "json", "--force"]))
+    .await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let told = &report["unusable"][0];
+    assert_eq!(told["path"], "docker/registry/v2/repositories/team/app/");
+    assert!(told["reason"].as_str().unwrap().contains("another origin"));
+    assert_eq!(report["repositories"], json!(0));
+    assert_eq!(world.everything(), before);
+}

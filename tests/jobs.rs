@@ -143,7 +143,7 @@ async fn jobs_that_only_another_version_knows_do_not_end_the_list() {
     server.stop().await;
     let database = rusqlite::Connection::open(server.data().join("seawall.db")).unwrap();
     let unknown = "INSERT INTO jobs (kind, unique_key, payload, state, run_after, created_at, finished_at) \
-        SELECT 'scrub', 'scrub', '{}', 3, created_at, created_at, finished_at FROM jobs LIMIT 1";
+        SELECT 'later', 'later', '{}', 3, created_at, created_at, finished_at FROM jobs LIMIT 1";
     for _ in 0..5 {
         assert_eq!(database.execute(unknown, []).unwrap(), 1);
     }

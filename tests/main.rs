@@ -45,6 +45,7 @@ mod mirror_prefetch;
 mod mirror_ranges;
 mod mirror_rules;
 mod mirror_warm;
+mod model;
 mod mount;
 mod pull;
 mod push;

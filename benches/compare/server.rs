@@ -31,7 +31,7 @@ impl Server {
         fs::create_dir_all(&home)?;
         let (mut command, file) = match kind {
             Kind::Seawall => (seawall(), registry_config(&home, port, "")?),
-            Kind::DockerRegistry => (docker_registry(), registry_config(&home, port, "")?),
+            Kind::DockerRegistry => (docker_registry("serve"), registry_config(&home, port, "")?),
             Kind::Nginx => {
                 let mut command = Command::new("nginx");
                 command.arg("-c");

@@ -63,7 +63,7 @@ fn main() {
 /// Measures and prints every way to pull, first for one client.
 async fn run(directory: &Path) -> io::Result<()> {
     let image = Arc::new(Image::new(LAYERS, LAYER));
-    let (_upstream, port) = start(docker_registry(), &directory.join("upstream"), "")?;
+    let (_upstream, port) = start(docker_registry("serve"), &directory.join("upstream"), "")?;
     image.push(port).await;
     let line = Throttle::start(port, LINE).await?;
     println!(
@@ -92,7 +92,7 @@ async fn mirror(
 ) -> io::Result<Vec<Round>> {
     let command = match kind {
         Kind::Seawall => seawall(),
-        Kind::DockerRegistry => docker_registry(),
+        Kind::DockerRegistry => docker_registry("serve"),
     };
     let proxy = format!("proxy: {{remoteurl: 'http://127.0.0.1:{}'}}\n", line.port);
     let (process, port) = start(command, home, &proxy)?;

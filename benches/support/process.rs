@@ -75,10 +75,10 @@ pub(crate) fn seawall() -> Command {
     command
 }
 
-/// Returns the command that runs Debian's docker-registry.
-pub(crate) fn docker_registry() -> Command {
+/// Returns a command of Debian's docker-registry, such as `serve`.
+pub(crate) fn docker_registry(what: &str) -> Command {
     let mut command = Command::new("docker-registry");
-    command.arg("serve");
+    command.arg(what);
     command
 }
 

@@ -41,7 +41,10 @@ impl Opened {
             tracing::info!(replaced = %replaced.display(), "finished a restore: the database before it is kept");
         }
         let lease = clock::micros(config.gc.lease);
-        let metadata = Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
+        let metadata = state
+            .open_database(|| {
+                Metadata::open_owned(&state.database(), Arc::clone(clock) as Arc<_>, lease)
+            })
             .context("cannot open the metadata database in the data directory")?;
         let store = Filesystem::open(&config.storage.rootdirectory).with_context(|| {
             let root = config.storage.rootdirectory.display();

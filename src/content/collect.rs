@@ -307,3 +307,135 @@ fn left(
     next.extend(candidates.iter().skip(verdicts.len()));
     next
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use metadata::{CommitBlob, Origin, RepositoryKind};
+    use oci::{Algorithm, Digest, RepositoryName};
+
+    use super::{CollectReport, CollectRequest, Collected};
+    use crate::config::Cache;
+    use crate::content::{Content, testing};
+
+    const AT_ONCE: CollectRequest = CollectRequest {
+        grace: Duration::ZERO,
+        delete_untagged: false,
+        dry_run: false,
+        rate: 0,
+    };
+
+    fn open(directory: &Path) -> Arc<Content> {
+        Arc::new(testing::open(directory, Cache::default()).0)
+    }
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, text.as_bytes())
+    }
+
+    /// Stores a blob that nothing names, without a lease.
+    async fn store(content: &Content, text: &str) {
+        let row = CommitBlob {
+            repository: RepositoryName::parse("team/app").expect("a name"),
+            kind: RepositoryKind::Local,
+            digest: digest(text),
+            size: text.len() as u64,
+            key: None,
+            by: "alice".to_owned(),
+            origin: Origin::Pushed,
+            lease_micros: 0,
+            upload: None,
+        };
+        content.metadata.commit_blob(row).await.expect("commits");
+    }
+
+    async fn collect(content: &Content, request: &CollectRequest) -> (CollectReport, Vec<Digest>) {
+        let mut told = Vec::new();
+        let mut listen = |found: Collected<'_>| match found {
+            Collected::Blob { digest, .. } => told.push(*digest),
+            Collected::Manifest { .. } | Collected::Reviewed(_) => {}
+        };
+        let report = content.collect(request, &mut listen).await;
+        let report = report.expect("collects");
+        (report, told)
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_could_not_be_written_postpones_its_digest_and_no_other() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let content = open(directory.path());
+        for text in ["promised", "loose"] {
+            store(&content, text).await;
+        }
+        let until = content.metadata.now() + 1;
+        content
+            .in_use
+            .note_unwritten_lease(&digest("promised"), until);
+        for dry_run in [true, false] {
+            let request = CollectRequest { dry_run, ..AT_ONCE };
+            let (report, told) = collect(&content, &request).await;
+            assert_eq!(told, [digest("loose")]);
+            assert_eq!((report.blobs, report.postponed), (1, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_holds_is_reviewed_once_he_lets_go() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let content = open(directory.path());
+        store(&content, "held").await;
+        let hold = content.in_use.hold(&digest("held")).await;
+        for dry_run in [true, false] {
+            let request = CollectRequest { dry_run, ..AT_ONCE };
+            let (report, _) = collect(&content, &request).await;
+            assert_eq!((report.blobs, report.postponed), (0, 1));
+        }
+        drop(hold);
+        let (report, _) = collect(&content, &AT_ONCE).await;
+        assert_eq!((report.blobs, report.postponed), (1, 0));
+        drop(content.in_use.hold(&digest("held")).await);
+    }
+
+    #[tokio::test]
+    async fn two_collections_take_turns() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let content = open(directory.path());
+        for number in 0..20 {
+            store(&content, &number.to_string()).await;
+        }
+        let first = CollectRequest {
+            rate: 40,
+            ..AT_ONCE
+        };
+        let ((first, _), (second, _)) =
+            tokio::join!(collect(&content, &first), collect(&content, &AT_ONCE));
+        assert_eq!((first.blobs, second.blobs), (20, 0));
+        assert!(!content.is_collecting());
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_kept_to_and_a_run_broken_off_is_gone_on_with() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let content = open(directory.path());
+        for number in 0..6 {
+            store(&content, &number.to_string()).await;
+        }
+        let slow = CollectRequest { rate: 2, ..AT_ONCE };
+        let mut told = 0;
+        let broken_off = {
+            let mut count = |found: Collected<'_>| {
+                told += u32::from(matches!(found, Collected::Blob { .. }));
+            };
+            let run = content.collect(&slow, &mut count);
+            tokio::time::timeout(Duration::from_millis(500), run).await
+        };
+        assert!(broken_off.is_err(), "six files take three seconds");
+        assert!(told <= 4, "{told} files in half a second");
+        let (rest, _) = collect(&content, &AT_ONCE).await;
+        let left = content.metadata.claimed(None).await.expect("reads");
+        assert!(left.is_empty() && rest.blobs >= 2, "{rest:?}");
+    }
+}

@@ -129,7 +129,7 @@ impl Content {
         let key = placed.key.as_deref();
         push.key = placed.key.clone();
         let (id, at) = (fresh_id(), address(&digest, key)?);
-        let _in_hands = self.in_hands.take(&id);
+        let in_hands = self.in_hands.take(&id);
         let sound = !placed.new && self.verified_bytes(&digest, size, key).await.is_ok();
         let published = if sound {
             Ok(())
@@ -151,7 +151,7 @@ impl Content {
         if may_be_in_vain && self.settle_now(&at).await == Settled::InUse {
             self.leftovers.add(Leftover::file(id));
         } else {
-            let dropped = self.begin_dropping(&id);
+            let dropped = self.begin_dropping(&id, in_hands);
             // The answer to a push does not wait for it.
             if committed.is_err() {
                 drop(dropped.await);

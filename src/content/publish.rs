@@ -9,6 +9,7 @@ use oci::{Digest, RepositoryName, UploadId};
 use tokio::task::JoinHandle;
 
 use super::error::Error;
+use super::in_hands::Handled;
 use super::ingest::Checkpoint;
 use super::leftovers::{Leftover, Settled};
 use super::store::{Content, address};
@@ -42,7 +43,7 @@ impl Content {
     /// The commit order of a blob: durable file, its name, then one transaction; the upload's own name goes last, so that
     /// what a crash in between leaves is found by it. A failure leaves the upload, and no bytes that no row points to.
     pub(super) async fn publish(&self, publication: Publication<'_>) -> Result<(), Error> {
-        let _in_hands = self.in_hands.take(publication.id);
+        let in_hands = self.in_hands.take(publication.id);
         // From the choice of the key to the commit no reclaim may decide about this digest.
         let hold = self.in_use.hold(publication.digest).await;
         let placed = self.choose_place(publication.digest).await?;
@@ -61,7 +62,8 @@ impl Content {
         if key != placed.key && self.settle_now(&at).await == Settled::InUse {
             self.leftovers.add(Leftover::file(publication.id.clone()));
         } else {
-            self.drop_bytes(publication.id).await;
+            // A failure is lost with its task only when the process ends.
+            drop(self.begin_dropping(publication.id, in_hands).await);
         }
         Ok(())
     }
@@ -148,20 +150,15 @@ impl Content {
         })
     }
 
-    /// Removes the files of an upload whose blob is committed, or which was never published. A failure is only logged: the
-    /// next start ends what has no row.
-    pub(super) async fn drop_bytes(&self, id: &UploadId) {
-        // A failure is lost with its task only when the process ends.
-        drop(self.begin_dropping(id).await);
-    }
-
-    /// Begins what [`Content::drop_bytes`] does; it goes on also when nobody waits for the end.
-    pub(super) fn begin_dropping(&self, id: &UploadId) -> JoinHandle<()> {
+    /// Begins to remove the files of an upload whose blob is committed or gone, which are in hands until then. It goes on
+    /// also when nobody waits for the end. A failure is only logged: the next start ends what has no row.
+    pub(super) fn begin_dropping(&self, id: &UploadId, in_hands: Handled) -> JoinHandle<()> {
         let (store, id) = (Arc::clone(&self.store), id.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = store.abort_upload(&id) {
                 tracing::warn!(upload = %id, %error, "could not remove an upload's file");
             }
+            drop(in_hands);
         })
     }
 }

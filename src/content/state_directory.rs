@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::reserve::Reserve;
+use super::reserve::{Reserve, open_with_reserve};
 
 /// An owned state directory; the lock ends with the process or when this is dropped.
 #[derive(Debug)]
@@ -80,6 +80,15 @@ impl StateDirectory {
     /// Takes the directory's reserve against a full disk.
     pub fn reserve(&self) -> Reserve {
         Reserve::take(&self.path)
+    }
+
+    /// Opens the database with `open`, on a full disk with a part of the reserve: a server that stopped there must be able to
+    /// start again, or nobody could delete anything.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_database<T, E>(&self, open: impl Fn() -> Result<T, E>) -> Result<T, E> {
+        open_with_reserve(&self.path, open)
     }
 
     /// Returns where the SQLite file lies.

@@ -35,12 +35,12 @@ pub async fn run_now(
         Payload::Collect(wanted) => {
             collect::run(content, wanted, settings.gc.rate, &mut lines).await
         }
+        Payload::ExportLinks => export_links::run(content, &mut lines).await,
         Payload::Scrub(wanted) => {
             let rate = settings.scrub.rate;
             scrub::run(content, mirror, wanted, rate, &mut lines).await
         }
         Payload::Fsck(wanted) => fsck::run(content, wanted, settings.scrub.rate, &mut lines).await,
-        Payload::ExportLinks => export_links::run(content, &mut lines).await,
         Payload::Backup(_) => backup::run(content, &tally).await,
         Payload::Warm(_) | Payload::Purge(_) => {
             Err(Failure::Final("only a running server does this".to_owned()))

@@ -2,7 +2,7 @@
 //! Labels come from closed lists; a repository, a tag or a digest is never one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,6 +18,7 @@ use super::collector_metrics::CollectorMetrics;
 use super::distribution_metrics::DistributionMetrics;
 use super::integrity_metrics::IntegrityMetrics;
 use super::labels::{Breaker, CacheResult, Endpoint, Kind, usual_status};
+use super::storage_metrics::StorageMetrics;
 
 /// The type of what `/metrics` answers.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,8 +56,6 @@ struct ByEndpoint {
     endpoint: u32,
 }
 
-type Unsigned = Gauge<u64, AtomicU64>;
-
 /// What an upstream's counters say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MirrorNumbers {
@@ -91,37 +90,11 @@ pub(super) struct Inner {
     ratelimit: Family<ByUpstream, Gauge<i64, AtomicI64>>,
     healthy: Family<ByUpstream, Gauge>,
     breaker: Family<ByEndpoint, Gauge>,
-    cache_bytes: Unsigned,
-    cache_max_bytes: Unsigned,
-    blob_bytes: Unsigned,
-    uploads_open: Gauge,
-    evicted: Evicted,
+    pub(super) storage: StorageMetrics,
     pub(super) collector: CollectorMetrics,
     pub(super) backup: BackupMetrics,
     integrity: IntegrityMetrics,
     pull_facts_dropped: Counter,
-}
-
-#[derive(Debug)]
-struct Evicted {
-    bytes: Counter,
-    manifests: Counter,
-}
-
-impl Evicted {
-    fn register(registry: &mut Registry) -> Self {
-        let bytes = "Bytes freed by evicting mirrored content";
-        let manifests = "Mirrored manifests evicted";
-        Self {
-            bytes: known(registry, "seawall_evicted_bytes", bytes, Counter::default()),
-            manifests: known(
-                registry,
-                "seawall_evicted_manifests",
-                manifests,
-                Counter::default(),
-            ),
-        }
-    }
 }
 
 impl Default for Metrics {
@@ -198,27 +171,7 @@ impl Metrics {
                 "0 closed, 1 probing, 2 open",
                 Family::default()
             ),
-            cache_bytes: metric!(
-                "seawall_cache_bytes",
-                "Bytes of blobs that only mirrored repositories hold",
-                Gauge::default()
-            ),
-            cache_max_bytes: metric!(
-                "seawall_cache_max_bytes",
-                "The bound on them, 0 for none",
-                Gauge::default()
-            ),
-            blob_bytes: metric!(
-                "seawall_blob_bytes",
-                "Bytes of all stored blobs",
-                Gauge::default()
-            ),
-            uploads_open: metric!(
-                "seawall_uploads_open",
-                "Uploads of clients and mirror fills that are neither finished nor ended",
-                Gauge::default()
-            ),
-            evicted: Evicted::register(&mut registry),
+            storage: StorageMetrics::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
             backup: BackupMetrics::register(&mut registry),
             integrity: IntegrityMetrics::register(&mut registry),
@@ -339,35 +292,6 @@ impl Metrics {
         &self.0.collector
     }
 
-    /// Notes the size of the cache and its bound in bytes, 0 for none.
-    pub fn cache_size(&self, bytes: u64, most: u64) {
-        self.0.cache_bytes.set(bytes);
-        self.0.cache_max_bytes.set(most);
-    }
-
-    /// Notes the bytes of all blobs.
-    pub fn store_size(&self, bytes: u64) {
-        self.0.blob_bytes.set(bytes);
-    }
-
-    /// Notes how many uploads are open at the start.
-    pub fn uploads_open_are(&self, open: usize) {
-        self.0
-            .uploads_open
-            .set(i64::try_from(open).unwrap_or(i64::MAX));
-    }
-
-    /// Adds `change` to the uploads that are open.
-    pub fn uploads_open(&self, change: i64) {
-        self.0.uploads_open.inc_by(change);
-    }
-
-    /// Counts an eviction.
-    pub fn evicted(&self, manifests: u64, bytes: u64) {
-        self.0.evicted.manifests.inc_by(manifests);
-        self.0.evicted.bytes.inc_by(bytes);
-    }
-
     /// Returns what is counted of damaged content.
     pub fn integrity(&self) -> &IntegrityMetrics {
         &self.0.integrity
@@ -421,80 +345,5 @@ fn by(upstream: &Arc<str>) -> ByUpstream {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::{Breaker, CacheResult, Endpoint, Kind, Metrics};
-
-    #[test]
-    fn names_are_as_promised_and_numbers_can_be_read_back() {
-        let metrics = Metrics::new();
-        let hub: Arc<str> = "docker.io".into();
-        metrics.mirror_request(&hub, Kind::Blob, CacheResult::Hit);
-        metrics.mirror_request(&hub, Kind::Manifest, CacheResult::Revalidated);
-        metrics.mirror_request(&hub, Kind::Blob, CacheResult::Miss);
-        metrics.bytes_saved(&hub, 7);
-        metrics.upstream_request(&hub, Kind::Token, "200", Duration::from_millis(3));
-        metrics.upstream_bytes(&hub, Kind::Blob, 11);
-        metrics.ratelimit_remaining(&hub, 76);
-        metrics.upstream_healthy(&hub, true);
-        metrics.breaker(&hub, 0, Breaker::Open);
-        metrics.evicted(1, 5);
-        metrics.inflight(&hub, 2);
-        metrics.uploads_open_are(3);
-        metrics.uploads_open(-1);
-        metrics.http_request(Endpoint::BlobUpload, "POST", 202);
-        metrics.http_request(Endpoint::Blob, "BREW", 405);
-        let text = metrics.render();
-        for line in [
-            r#"seawall_mirror_requests_total{upstream="docker.io",kind="blob",result="hit"} 1"#,
-            r#"seawall_upstream_requests_total{upstream="docker.io",kind="token",status="200"} 1"#,
-            r#"seawall_upstream_bytes_total{upstream="docker.io"} 11"#,
-            r#"seawall_upstream_ratelimit_remaining{upstream="docker.io"} 76"#,
-            r#"seawall_upstream_healthy{upstream="docker.io"} 1"#,
-            r#"seawall_upstream_breaker_state{upstream="docker.io",endpoint="0"} 2"#,
-            "seawall_evicted_bytes_total 5",
-            "seawall_cache_bytes 0",
-            "seawall_uploads_open 2",
-            r#"registry_proxy_requests_total{type="blob"} 2"#,
-            r#"registry_proxy_hits_total{type="manifest"} 1"#,
-            r#"registry_proxy_misses_total{type="blob"} 1"#,
-            r#"registry_proxy_pulled_bytes_total{type="blob"} 11"#,
-            r#"registry_http_requests_total{handler="blob_upload",code="202",method="post"} 1"#,
-            r#"registry_http_requests_total{handler="blob",code="405",method="unknown"} 1"#,
-        ] {
-            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
-        }
-        let numbers = metrics.of_mirror(&hub);
-        assert_eq!((numbers.hits, numbers.misses), (2, 1));
-        assert_eq!(numbers.bytes_saved, 7);
-        assert_eq!(numbers.inflight, 2);
-    }
-
-    #[test]
-    fn an_upstream_cannot_make_series_by_inventing_statuses() {
-        let metrics = Metrics::new();
-        let hub: Arc<str> = "docker.io".into();
-        for status in 100..1000 {
-            let status = status.to_string();
-            metrics.upstream_request(&hub, Kind::Blob, &status, Duration::ZERO);
-        }
-        for status in ["404", "error", "timeout"] {
-            metrics.upstream_request(&hub, Kind::Blob, status, Duration::ZERO);
-        }
-        let text = metrics.render();
-        let series = text
-            .lines()
-            .filter(|line| line.starts_with("seawall_upstream_requests_total{"));
-        assert_eq!(series.count(), 22 + 6, "{text}");
-        for (status, count) in [("404", 2), ("4xx", 92), ("418", 0), ("timeout", 1)] {
-            let label = format!(
-                r#"seawall_upstream_requests_total{{upstream="docker.io",kind="blob",status="{status}"}} "#
-            );
-            let shown = text.lines().find_map(|line| line.strip_prefix(&label));
-            let shown: u64 = shown.map_or(0, |count| count.parse().expect("a count"));
-            assert_eq!(shown, count, "{status}");
-        }
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use seawall::app::{self, Options, Running};
 use seawall::clock::{Clock as _, Fake, System};
 use seawall::config::{self, Config, Environment, Sources};
-use seawall::content::{EvictReport, EvictRequest};
+use seawall::content::{CollectReport, CollectRequest, EvictReport, EvictRequest};
 use seawall::jobs::{JobState, JobView, Jobs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,11 +35,14 @@ pub(crate) struct TestServer {
     client: Client,
 }
 
+/// What makes the store root before the server starts.
+type Preparing = Box<dyn FnOnce(&Path)>;
+
 /// How to start one.
 pub(crate) struct Builder {
     settings: Value,
     mirrors: Vec<Value>,
-    root: Option<Box<dyn FnOnce(&Path)>>,
+    root: Option<Preparing>,
 }
 
 impl TestServer {
@@ -228,6 +231,28 @@ impl TestServer {
     /// Returns how many bytes of mirrored content there are, as the server counts them.
     pub(crate) async fn cache_bytes(&self) -> u64 {
         self.running().content().cache_size().await.bytes
+    }
+
+    /// Collects what has been a candidate for `grace`.
+    pub(crate) async fn collect_after(
+        &self,
+        grace: Duration,
+        delete_untagged: bool,
+    ) -> CollectReport {
+        let request = CollectRequest {
+            grace,
+            delete_untagged,
+            dry_run: false,
+            rate: 0,
+        };
+        let content = self.running().content();
+        let collected = content.collect(&request, &mut |_| {}).await;
+        collected.expect("the disk is well")
+    }
+
+    /// Returns the time that the server stores, in microseconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.running().content().metadata().now()
     }
 
     fn running(&self) -> &Running {

@@ -95,7 +95,7 @@ pub struct Unnoted {
     pub kind: CandidateKind,
     /// Whether nothing names it and the collector does not know of it.
     pub is_unnoted: bool,
-    id: i64,
+    pub(crate) id: i64,
 }
 
 /// The kinds of content that the collector has to know of, in the order in which they are looked at.

@@ -82,7 +82,8 @@ const COUNT_QUARANTINED: &str = "SELECT count(*) FROM blobs WHERE state = 3";
 pub(crate) const LIVE_PAGE: &str = "SELECT id, digest, size, key, revision, damage, checked_at FROM blobs \
     WHERE state = 1 AND id > $1 ORDER BY id LIMIT $2";
 
-const COUNT_LIVE: &str = "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE state = 1";
+const COUNT_LIVE: &str =
+    "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM blobs WHERE state = 1";
 
 pub(crate) const EVERY_REPOSITORY: &str =
     "SELECT id, name FROM repositories WHERE id > $1 ORDER BY id LIMIT $2";

@@ -18,7 +18,15 @@ pub struct Metadata {
     open: Arc<Open>,
 }
 
-struct Open {
+/// The engine below.
+enum Open {
+    Sqlite(Embedded),
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<crate::postgres::Engine>),
+}
+
+/// An open SQLite file.
+struct Embedded {
     writer: Writer,
     readers: Arc<Readers>,
     clock: Arc<SteadyClock>,
@@ -69,39 +77,89 @@ impl Metadata {
         let readers = Arc::new(Readers::open(path, clock.clone())?);
         let writer = Writer::start(connection, path, clock.clone(), ending.clone())?;
         Ok(Self {
-            open: Arc::new(Open {
+            open: Arc::new(Open::Sqlite(Embedded {
                 writer,
                 readers,
                 clock,
                 path: path.to_owned(),
                 ending,
-            }),
+            })),
         })
     }
 
-    /// Returns the file and the clock, for a copy.
-    pub(crate) fn source(&self) -> (PathBuf, Arc<SteadyClock>) {
-        (self.open.path.clone(), self.open.clock.clone())
+    /// Connects to a PostgreSQL that several nodes may share and brings it to this program's schema. `clock` is asked only
+    /// how much time passes between two transactions; what time it is, the database says.
+    ///
+    /// # Errors
+    /// [`Error::TooNew`] when a newer program made it unreadable for this one, [`Error::Unavailable`] when it cannot
+    /// be reached or cannot serve.
+    #[cfg(feature = "postgres")]
+    pub async fn connect(
+        settings: &crate::PostgresSettings,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self> {
+        let engine = crate::postgres::Engine::open(settings, clock).await?;
+        Ok(Self::on_postgres(engine))
+    }
+
+    /// Returns a handle of an open PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn on_postgres(engine: Arc<crate::postgres::Engine>) -> Self {
+        Self {
+            open: Arc::new(Open::Postgres(engine)),
+        }
+    }
+
+    /// Returns the file and the clock, for a copy; there is none of a PostgreSQL.
+    pub(crate) fn source(&self) -> Result<(PathBuf, Arc<SteadyClock>)> {
+        match &*self.open {
+            Open::Sqlite(file) => Ok((file.path.clone(), file.clock.clone())),
+            #[cfg(feature = "postgres")]
+            Open::Postgres(_) => Err(Error::unavailable("it is no file that can be copied")),
+        }
     }
 
     /// Takes note that somebody relies, until `until` (microseconds since 1970), on what only this process knows: an
     /// end before that is not in order.
     pub fn rely_on_process(&self, until: i64) {
-        self.open.ending.rely_on_process(until);
+        match &*self.open {
+            Open::Sqlite(file) => file.ending.rely_on_process(until),
+            // Nobody owns what several nodes share, so that no end of a process is written down there.
+            #[cfg(feature = "postgres")]
+            Open::Postgres(_) => {}
+        }
     }
 
     /// Returns the time in microseconds since 1970 by which leases and every stored instant are measured. Never
     /// goes back, not even over a restart.
     pub fn now(&self) -> i64 {
-        self.open.clock.now()
+        match &*self.open {
+            Open::Sqlite(file) => file.clock.now(),
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.now(),
+        }
+    }
+
+    /// Returns how many writes wait for the one writer of SQLite.
+    #[cfg(test)]
+    pub(crate) fn queued_writes(&self) -> usize {
+        match &*self.open {
+            Open::Sqlite(file) => file.writer.queued(),
+            #[cfg(feature = "postgres")]
+            Open::Postgres(_) => 0,
+        }
     }
 
     /// Finishes what is under way, refuses everything after it with [`Error::Closed`] and closes the file.
     pub async fn close(&self) {
-        self.open.readers.close().await;
+        match &*self.open {
+            Open::Sqlite(file) => file.readers.close().await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.close().await,
+        }
         let open = self.open.clone();
         // Waits for the writer thread; should the wait break off, the thread finishes all the same.
-        drop(tokio::task::spawn_blocking(move || open.writer.close()).await);
+        drop(tokio::task::spawn_blocking(move || open.close_writer()).await);
     }
 
     /// Runs `body` in a transaction and returns once it is durable. On an error none of its rows are left. `body`
@@ -112,7 +170,11 @@ impl Metadata {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
     {
-        self.open.writer.write(input, body).await
+        match &*self.open {
+            Open::Sqlite(file) => file.writer.write(input, body).await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.write(input, body).await,
+        }
     }
 
     /// Runs `body` on one consistent state of the database.
@@ -122,7 +184,11 @@ impl Metadata {
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx, &'a I) -> BodyFuture<'a, T> + Send + 'static,
     {
-        self.open.readers.run(input, body).await
+        match &*self.open {
+            Open::Sqlite(file) => file.readers.run(input, body).await,
+            #[cfg(feature = "postgres")]
+            Open::Postgres(engine) => engine.read(input, body).await,
+        }
     }
 }
 
@@ -137,8 +203,19 @@ fn connect(path: &Path, clock: Arc<dyn WallClock>) -> Result<(Connection, Arc<St
     Ok((connection, Arc::new(SteadyClock::resume(clock, stored))))
 }
 
+impl Open {
+    /// Lets the writer thread finish. Blocks.
+    fn close_writer(&self) {
+        match self {
+            Self::Sqlite(file) => file.writer.close(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => {}
+        }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.writer.close();
+        self.close_writer();
     }
 }

@@ -40,7 +40,7 @@ pub(crate) const NAMES: &str = "SELECT name FROM (SELECT name FROM repositories 
         UNION SELECT name FROM link_repositories) AS names \
     WHERE name > $1 ORDER BY name LIMIT $2";
 
-const OWNER: &str = "SELECT repository FROM link_repositories WHERE name = $1";
+pub(crate) const OWNER: &str = "SELECT repository FROM link_repositories WHERE name = $1";
 
 pub(crate) const LAYERS: &str = "SELECT l.digest, b.key FROM repository_blobs l \
     JOIN blobs b ON b.digest = l.digest AND b.state = 1 \
@@ -50,11 +50,16 @@ pub(crate) const MANIFESTS: &str = "SELECT m.digest, b.key FROM manifests m \
     JOIN blobs b ON b.digest = m.digest AND b.state = 1 \
     WHERE m.repository_id = $1 ORDER BY m.digest";
 
-const TAGS: &str = "SELECT name, digest FROM tags WHERE repository_id = $1 ORDER BY name";
+pub(crate) const TAGS: &str =
+    "SELECT name, digest FROM tags WHERE repository_id = $1 ORDER BY name";
 
-const KEY: &str = "SELECT id, size, key FROM blobs WHERE digest = $1 AND state = 1 AND key = $2";
+pub(crate) const KEY: &str =
+    "SELECT id, size, key FROM blobs WHERE digest = $1 AND state = 1 AND key = $2";
 
-const AT_PLAIN_PATH: &str = "SELECT id FROM blobs WHERE digest = $1 AND key IS NULL LIMIT 1";
+/// Live, being deleted, quarantined: each has an index of its own.
+pub(crate) const AT_PLAIN_PATH: &str = "SELECT id FROM blobs WHERE digest = $1 AND state = 1 AND key IS NULL \
+    UNION ALL SELECT id FROM blobs WHERE digest = $1 AND state = 2 AND key IS NULL \
+    UNION ALL SELECT id FROM blobs WHERE digest = $1 AND state = 3 AND key IS NULL";
 
 const UNKEY: &str = "UPDATE blobs SET key = NULL WHERE id = $1 AND state = 1";
 

@@ -5,7 +5,8 @@ use oci::RepositoryName;
 
 use crate::database::Metadata;
 use crate::error::Result;
-use crate::repositories;
+use crate::repositories::{self, RepositoryId};
+use crate::tx::Tx;
 
 /// `$1` repository, `$2` now.
 const HOLD: &str = "UPDATE repositories SET held_since = $2 WHERE id = $1 AND held_since IS NULL";
@@ -25,8 +26,7 @@ impl Metadata {
                 let Some((id, _)) = repositories::find(tx, repository).await? else {
                     return Ok(false);
                 };
-                let now = tx.now();
-                Ok(tx.execute(HOLD, &[id.value(), now.into()]).await? > 0)
+                hold(tx, id).await
             })
         })
         .await
@@ -39,11 +39,25 @@ impl Metadata {
                 let Some((id, _)) = repositories::find(tx, repository).await? else {
                     return Ok(false);
                 };
-                let released = tx.execute(RELEASE, &[id.value()]).await? > 0;
-                tx.execute(WAKE, &[id.value()]).await?;
-                Ok(released)
+                release(tx, id).await
             })
         })
         .await
     }
+}
+
+/// Has nothing of a repository collected from now on, and returns whether that is new.
+pub(crate) async fn hold(tx: &mut Tx, repository: RepositoryId) -> Result<bool> {
+    let now = tx.now();
+    let columns = [repository.value(), now.into()];
+    Ok(tx.execute(HOLD, &columns).await? > 0)
+}
+
+/// Ends that, and returns whether the repository was held.
+pub(crate) async fn release(tx: &mut Tx, repository: RepositoryId) -> Result<bool> {
+    if tx.execute(RELEASE, &[repository.value()]).await? == 0 {
+        return Ok(false);
+    }
+    tx.execute(WAKE, &[repository.value()]).await?;
+    Ok(true)
 }

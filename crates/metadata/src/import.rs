@@ -5,6 +5,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use crate::database::Metadata;
 use crate::error::Result;
+use crate::held;
 use crate::links::{self, LinkName};
 use crate::push::{self, PushManifest};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
@@ -113,19 +114,19 @@ pub struct EndedImport {
     pub report: String,
 }
 
-const PLACED: &str =
-    "SELECT state, key FROM blobs WHERE digest = $1 AND (state = 1 OR key IS NULL) ORDER BY state";
-
 const INSERT: &str = "INSERT INTO blobs (digest, size, key, state, lease_until, created_at, held_locally) \
     VALUES ($1, $2, NULL, 1, 0, $3, $4)";
 
 /// Nobody else has the database, so nobody is deleting the file just now.
-const REVIVE: &str = "UPDATE blobs SET state = 1, delete_after = NULL, size = $2 \
+pub(crate) const REVIVE: &str = "UPDATE blobs SET state = 1, delete_after = NULL, size = $2 \
     WHERE digest = $1 AND state = 2 AND key IS NULL";
 
-const LIVE: &str = "SELECT size FROM blobs WHERE digest = $1 AND state = 1";
+pub(crate) const LIVE: &str = "SELECT size FROM blobs WHERE digest = $1 AND state = 1";
 
-const HOLD_LOCALLY: &str =
+pub(crate) const QUARANTINED: &str =
+    "SELECT id FROM blobs WHERE digest = $1 AND state = 3 AND key IS NULL LIMIT 1";
+
+pub(crate) const HOLD_LOCALLY: &str =
     "UPDATE blobs SET held_locally = 1 WHERE digest = $1 AND state = 1 AND held_locally = 0";
 
 const JOIN: &str = "INSERT INTO repository_blobs (repository_id, digest, added_at, added_by, origin) \
@@ -138,13 +139,6 @@ const DATE_MANIFEST: &str =
 const DATE_TAG: &str = "UPDATE tags SET updated_at = $3, \
         created_at = CASE WHEN created_at = $4 THEN $3 ELSE created_at END \
     WHERE repository_id = $1 AND name = $2";
-
-const HOLD: &str = "UPDATE repositories SET held_since = $2 WHERE id = $1 AND held_since IS NULL";
-
-const RELEASE: &str =
-    "UPDATE repositories SET held_since = NULL WHERE id = $1 AND held_since IS NOT NULL";
-
-const WAKE: &str = "UPDATE gc_candidates SET not_before = 0 WHERE repository_id = $1";
 
 pub(crate) const IDLE_BLOBS: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
     SELECT l.repository_id, l.digest, 1, CAST($2 AS BIGINT) FROM repository_blobs l \
@@ -263,23 +257,26 @@ impl Metadata {
     }
 }
 
+/// Makes a row, unless the digest has one or its place is taken by what a row of another state is about.
 async fn import_blob(tx: &mut Tx, blob: &FoundBlob, held_locally: bool) -> Result<bool> {
-    let placed = tx.query_one(PLACED, &[(&blob.digest).into()]).await?;
-    let Some(placed) = placed else {
-        let columns = [
-            (&blob.digest).into(),
-            blob.size.into(),
-            tx.now().into(),
-            i64::from(held_locally).into(),
-        ];
-        tx.execute(INSERT, &columns).await?;
-        return Ok(true);
-    };
-    if placed.i64(0)? == 2 {
-        let columns = [(&blob.digest).into(), blob.size.into()];
-        return Ok(tx.execute(REVIVE, &columns).await? > 0);
+    let digest = || Value::from(&blob.digest);
+    if tx.query_one(LIVE, &[digest()]).await?.is_some() {
+        return Ok(false);
     }
-    Ok(false)
+    if tx.execute(REVIVE, &[digest(), blob.size.into()]).await? > 0 {
+        return Ok(true);
+    }
+    if tx.query_one(QUARANTINED, &[digest()]).await?.is_some() {
+        return Ok(false);
+    }
+    let columns = [
+        digest(),
+        blob.size.into(),
+        tx.now().into(),
+        i64::from(held_locally).into(),
+    ];
+    tx.execute(INSERT, &columns).await?;
+    Ok(true)
 }
 
 async fn import_links(tx: &mut Tx, import: &ImportLinks) -> Result<ImportOutcome> {
@@ -308,6 +305,15 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Returns when something came. What is mirrored counts as new, or all that nobody pulled for long would be evicted
+    /// before anybody could.
+    fn came_at(&self, tx: &Tx, written: i64) -> i64 {
+        match self.kind {
+            RepositoryKind::Local => written.min(tx.now()),
+            RepositoryKind::Mirror { .. } => tx.now(),
+        }
+    }
+
     fn origin(&self) -> Origin {
         match self.kind {
             RepositoryKind::Local => Origin::Imported,
@@ -350,7 +356,7 @@ async fn join(tx: &mut Tx, to: &Target<'_>, digest: &Digest, at: i64) -> Result<
     if tx.query_one(LIVE, &[digest.into()]).await?.is_none() {
         return Ok(false);
     }
-    let at = at.min(tx.now());
+    let at = to.came_at(tx, at);
     let columns: [Value; 5] = [
         to.repository.value(),
         digest.into(),
@@ -390,7 +396,7 @@ async fn store_manifest(
     }
     push::store_manifest(tx, to.repository, manifest).await?;
     push::store_references(tx, to.repository, manifest).await?;
-    let at = at.min(tx.now());
+    let at = to.came_at(tx, at);
     let columns = [to.repository.value(), (&manifest.digest).into(), at.into()];
     tx.execute(DATE_MANIFEST, &columns).await?;
     Ok(true)
@@ -401,7 +407,7 @@ async fn point(tx: &mut Tx, to: &Target<'_>, tag: &Tag, digest: &Digest, at: i64
         return Ok(false);
     }
     let now = tx.now();
-    let at = at.min(now);
+    let at = to.came_at(tx, at);
     // A mirrored tag is to be asked for at the next pull.
     let checked_at = match to.kind {
         RepositoryKind::Local => at,
@@ -430,15 +436,9 @@ async fn end_import_of(tx: &mut Tx, repository: &RepositoryName, standing: Stand
     };
     let now = tx.now();
     match standing {
-        Standing::Held => {
-            tx.execute(HOLD, &[id.value(), now.into()]).await?;
-        }
-        Standing::Sound => {
-            if tx.execute(RELEASE, &[id.value()]).await? > 0 {
-                tx.execute(WAKE, &[id.value()]).await?;
-            }
-        }
-    }
+        Standing::Held => held::hold(tx, id).await?,
+        Standing::Sound => held::release(tx, id).await?,
+    };
     for sql in [IDLE_BLOBS, IDLE_MANIFESTS] {
         tx.execute(sql, &[id.value(), now.into()]).await?;
     }

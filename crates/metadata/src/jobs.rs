@@ -149,7 +149,7 @@ pub(crate) const OPEN: &str = concat!(
 
 /// Asked first, so that a server without work writes nothing.
 pub(crate) const DUE: &str = "SELECT 1 FROM jobs WHERE state IN (1, 2) AND run_after <= $2 \
-    AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND ($3 IS NULL OR kind = $3) LIMIT 1";
+    AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND (kind = $3 OR $3 IS NULL) LIMIT 1";
 
 const QUEUED: &str = "SELECT count(*) FROM jobs WHERE state = 1";
 
@@ -159,7 +159,7 @@ pub(crate) const CLAIM: &str = concat!(
         started_at = coalesce(started_at, $2) \
      WHERE id = (SELECT id FROM jobs \
         WHERE state IN (1, 2) AND run_after <= $2 \
-            AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND ($4 IS NULL OR kind = $4) \
+            AND (state = 1 OR (claimed_until <= $2 AND claimed_by <> $1)) AND (kind = $4 OR $4 IS NULL) \
         ORDER BY run_after, id LIMIT 1) \
      RETURNING ",
     columns!()
@@ -195,7 +195,7 @@ pub(crate) const LIST: &str = concat!(
 const HANDLED: &str = "SELECT handled_until FROM schedules WHERE name = $1";
 
 const FIRST_SEEN: &str = "INSERT INTO schedules (name, handled_until) VALUES ($1, $2) \
-    ON CONFLICT (name) DO UPDATE SET handled_until = excluded.handled_until WHERE handled_until > $3";
+    ON CONFLICT (name) DO UPDATE SET handled_until = excluded.handled_until WHERE schedules.handled_until > $3";
 
 /// How far a schedule may have been followed beyond the present, in microseconds.
 const WRONG_CLOCK: i64 = 3600 * 1_000_000;

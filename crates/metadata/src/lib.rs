@@ -21,6 +21,8 @@ mod leases;
 mod links;
 mod manifests;
 mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod pulls;
 mod push;
 mod reclaim;
@@ -68,6 +70,8 @@ pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, 
 pub use leases::{ExtendLease, LeaseOf};
 pub use links::{Link, LinkName};
 pub use manifests::ManifestRow;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSettings;
 pub use pulls::Pull;
 pub use push::{PushManifest, PushOutcome, Ref, ReferenceCheck};
 pub use reclaim::{Claimed, Evict, EvictUnit, Evicted, Place};

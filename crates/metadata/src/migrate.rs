@@ -5,14 +5,14 @@ use crate::error::{Error, Result};
 use crate::sqlite::Connection;
 
 /// One numbered step, applied in one transaction.
-struct Migration {
-    schema: i64,
+pub(crate) struct Migration {
+    pub(crate) schema: i64,
     /// The oldest program schema that reads and writes the result correctly.
-    min_compatible: i64,
-    sql: &'static str,
+    pub(crate) min_compatible: i64,
+    pub(crate) sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[
+pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         schema: 1,
         min_compatible: 1,

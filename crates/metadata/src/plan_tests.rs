@@ -3,8 +3,9 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, consistency, damage, held, job_lines, jobs, leases, manifests,
-    migrate, pulls, push, reclaim, referrers, repositories, review, tag_moves, tags, uploads,
+    blobs, cached, candidates, consistency, damage, export, held, import, job_lines, jobs, leases,
+    links, manifests, migrate, pulls, push, reclaim, referrers, repositories, review, tag_moves,
+    tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -48,6 +49,21 @@ const QUERIES: &[&str] = &[
     damage::QUARANTINED,
     damage::LIVE_PAGE,
     damage::EVERY_REPOSITORY,
+    export::OWNER,
+    export::LAYERS,
+    export::MANIFESTS,
+    export::TAGS,
+    export::KEY,
+    export::AT_PLAIN_PATH,
+    import::LIVE,
+    import::REVIVE,
+    import::QUARANTINED,
+    import::HOLD_LOCALLY,
+    import::IDLE_BLOBS,
+    import::IDLE_MANIFESTS,
+    import::IDLE_BYTES,
+    links::KNOWN,
+    links::ALL,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

@@ -42,7 +42,7 @@ impl Metadata {
     /// # Errors
     /// [`Error::StorageFull`] when there is no room for the copy.
     pub async fn rehearse(&self) -> Result<Rehearsal> {
-        let (database, clock) = self.source();
+        let (database, clock) = self.source()?;
         let copied = tokio::task::spawn_blocking(move || {
             let file = file_of(&database);
             let opened = remove(&file)

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::error::Result;
+#[cfg(feature = "postgres")]
+use crate::postgres::Session;
 use crate::sqlite::Connection;
 use crate::value::{Row, Value};
 
@@ -20,6 +22,8 @@ pub(crate) struct Tx {
 /// The engines a transaction can run on.
 enum Engine {
     Sqlite(Connection),
+    #[cfg(feature = "postgres")]
+    Postgres(Session),
 }
 
 impl Tx {
@@ -31,10 +35,35 @@ impl Tx {
         }
     }
 
-    /// Returns the connection below.
+    /// Returns a handle for the transaction that is open on `session`.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn on_postgres(session: Session) -> Self {
+        Self {
+            engine: Engine::Postgres(session),
+            now: 0,
+        }
+    }
+
+    /// Returns the connection below; for the engine that made this transaction on it.
     pub(crate) fn sqlite(&mut self) -> &mut Connection {
-        let Engine::Sqlite(connection) = &mut self.engine;
-        connection
+        match &mut self.engine {
+            Engine::Sqlite(connection) => connection,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => {
+                unreachable!("no session is SQLite's because each engine asks only what it made")
+            }
+        }
+    }
+
+    /// Returns the session below; for the engine that made this transaction on it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn into_postgres(self) -> Session {
+        match self.engine {
+            Engine::Postgres(session) => session,
+            Engine::Sqlite(_) => unreachable!(
+                "no connection is PostgreSQL's because each engine asks only what it made"
+            ),
+        }
     }
 
     /// Sets the time of the transaction that begins.
@@ -51,6 +80,8 @@ impl Tx {
     pub(crate) async fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>> {
         match &mut self.engine {
             Engine::Sqlite(connection) => connection.query(sql, params),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(session) => session.query(sql, params).await,
         }
     }
 
@@ -67,6 +98,8 @@ impl Tx {
     pub(crate) async fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64> {
         match &mut self.engine {
             Engine::Sqlite(connection) => connection.execute(sql, params),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(session) => session.execute(sql, params).await,
         }
     }
 }

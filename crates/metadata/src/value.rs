@@ -73,6 +73,19 @@ impl Row {
         Self { values, columns }
     }
 
+    /// Returns the values alone.
+    #[cfg(test)]
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// Returns every column with its value.
+    #[cfg(test)]
+    pub(crate) fn cells(&self) -> Vec<(String, Value)> {
+        let names = self.columns.split(',').map(str::to_owned);
+        names.zip(self.values.iter().cloned()).collect()
+    }
+
     fn wrong(&self, index: usize, expected: &str) -> Error {
         let column = self
             .columns

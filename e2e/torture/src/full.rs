@@ -19,6 +19,7 @@ const SIZE: &str = "32m";
 const IMAGES: usize = 10;
 /// Pushes that may still find room in what the database's log already has.
 const MOST_PUSHES: usize = 300;
+const ROUNDS: usize = 6;
 /// Within this time the collector takes what was let go, and room that is there is used.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -75,6 +76,18 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
             client,
         };
         story.fill().await?;
+        story.delete_and_fill().await;
+        server.kill().await;
+        let server = match story.setup.start().await {
+            Ok(server) => server,
+            Err(reason) => {
+                story.says("a server starts without a byte left", &[reason]);
+                continue;
+            }
+        };
+        story.client = server.client().map_err(told)?;
+        story.says("a server starts without a byte left", &[""; 0]);
+        story.delete_and_fill().await;
         story.free().await?;
         let mut ledger = story.worker.ledger().clone();
         let Story { setup, disk, .. } = story;
@@ -127,6 +140,29 @@ impl Story<'_> {
         self.says("reads go on", &read);
         *self.worker.ledger() = ledger;
         Ok(())
+    }
+
+    /// Deletes a tag and pushes until the disk is full again, several times: what makes deletes possible is not used up.
+    async fn delete_and_fill(&mut self) {
+        let repository = self.worker.repository();
+        let mut refused = Vec::new();
+        for _ in 0..ROUNDS {
+            // What was refused for want of room before must not hide that a tag is there.
+            refused.extend(
+                self.worker
+                    .delete_tag(&self.client, &repository)
+                    .await
+                    .err(),
+            );
+            drop(self.push_until_refused().await);
+            if let Err(error) = self.disk.fill() {
+                refused.push(Trouble::Wrong(error.to_string()));
+            }
+        }
+        self.says(
+            "tags are deleted and the room is taken again, several times",
+            &refused,
+        );
     }
 
     /// Deletes nearly all, waits for the collector, and pushes into what that freed and into what others free.

@@ -10,6 +10,7 @@ mod full;
 mod inject;
 mod ledger;
 mod power;
+mod race;
 mod random;
 mod report;
 mod run;
@@ -59,6 +60,8 @@ enum Suite {
     Full,
     /// Power cuts.
     Power,
+    /// Pushes beside collections without any grace.
+    Race,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
                 Suite::Inject => inject::run(&run, &mut report).await,
                 Suite::Full => full::run(&run, &mut report).await,
                 Suite::Power => power::run(&run, &mut report).await,
+                Suite::Race => race::run(&run, &mut report).await,
             }
         }),
         Err(error) => Err(error.to_string()),

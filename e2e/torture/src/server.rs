@@ -119,6 +119,23 @@ impl Setup {
         self.start_as(Some(command)).await
     }
 
+    /// Has the program compare rows with files while no server runs; returns what it finds wrong.
+    pub(crate) async fn fsck(&self) -> Vec<String> {
+        let mut command = Command::new(&self.seawall);
+        command.args(["fsck", "--quiet", "--output", "json", "--config"]);
+        command.arg(self.home.join(format!("{}.yml", self.name)));
+        command.arg("--data").arg(&self.state);
+        command.env_clear().env("HOME", &self.home);
+        match command.output().await {
+            Ok(ended) if ended.status.success() => Vec::new(),
+            Ok(ended) => {
+                let printed = [ended.stdout, ended.stderr].concat();
+                vec![format!("fsck: {}", String::from_utf8_lossy(&printed))]
+            }
+            Err(error) => vec![format!("fsck: {error}")],
+        }
+    }
+
     /// Returns the command that runs the server, and the file with its configuration.
     pub(crate) fn command(&self, around: Option<Command>) -> io::Result<Command> {
         let mut text = format!(

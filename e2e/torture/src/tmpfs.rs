@@ -32,7 +32,11 @@ impl Tmpfs {
 
     /// Takes every byte that is left.
     pub(crate) fn fill(&self) -> std::io::Result<()> {
-        let mut file = fs::File::create(self.0.join("ballast"))?;
+        let mut options = fs::File::options();
+        let mut file = options
+            .create(true)
+            .append(true)
+            .open(self.0.join("ballast"))?;
         for piece in [1 << 20, 4096, 1] {
             let zeros = vec![0; piece];
             while file.write_all(&zeros).is_ok() {}

@@ -33,7 +33,7 @@ pub(super) struct Repository {
     /// Whether something was met of which nobody can say which blobs it links.
     pub(super) is_uncertain: bool,
     /// Whether it exists here as something else.
-    is_refused: bool,
+    pub(super) is_refused: bool,
 }
 
 /// The link of a blob.

@@ -189,6 +189,7 @@ impl<'a> Importer<'a> {
             mut unusable,
             is_used,
             is_uncertain,
+            is_refused,
             ..
         } = repository;
         self.report.repositories += u64::from(is_used);
@@ -201,7 +202,10 @@ impl<'a> Importer<'a> {
         unusable.sort_unstable();
         self.report.add_unusable(unusable);
         match &self.metadata {
-            Some(metadata) if self.writes => Ok(metadata.end_import_of(&name, standing).await?),
+            // What is here under a refused name is another repository.
+            Some(metadata) if self.writes && !is_refused => {
+                Ok(metadata.end_import_of(&name, standing).await?)
+            }
             Some(_) | None => Ok(()),
         }
     }

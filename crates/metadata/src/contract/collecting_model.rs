@@ -65,10 +65,16 @@ impl Repository {
     }
 
     fn sweep(&mut self, delete_untagged: bool) {
-        while delete_untagged {
-            let loose = self.manifests.keys().find(|content| !self.is_kept(content));
-            let Some(loose) = loose.cloned() else { break };
-            self.manifests.remove(&loose);
+        if delete_untagged {
+            let loose = |here: &Self| {
+                here.manifests
+                    .keys()
+                    .find(|content| !here.is_kept(content))
+                    .cloned()
+            };
+            while let Some(loose) = loose(self) {
+                self.manifests.remove(&loose);
+            }
         }
         let blobs = std::mem::take(&mut self.blobs);
         self.blobs = blobs

@@ -1,18 +1,21 @@
-//! What every engine promises: one function per clause, each given an empty database of its own. A new engine adds a
-//! file like `on_sqlite` and must pass them all unchanged.
+//! What every engine promises: one function per clause, each given an empty database of its own. `clauses` lists them;
+//! a new engine adds a file to `engines` and must pass them all unchanged.
 
 mod blobs;
+mod clauses;
 mod collecting;
 mod collecting_costs;
 mod collecting_model;
 mod consistency;
 mod damage;
+pub(crate) mod engines;
+mod imports;
+mod interleaved;
 mod job_lines;
 mod jobs;
 mod leases;
 mod manifests;
 mod mirrors;
-mod on_sqlite;
 mod pulls;
 mod pushes;
 mod reclaim;

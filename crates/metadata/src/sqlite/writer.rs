@@ -80,6 +80,14 @@ impl Writer {
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Returns how many writes wait for the thread.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.as_ref();
+        queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
     /// Refuses new writes, waits until the queued ones are committed and closes the connection. Blocks.
     pub(crate) fn close(&self) {
         drop(

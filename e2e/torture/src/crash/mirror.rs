@@ -70,6 +70,7 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
                 );
             }
             server.stop().await?;
+            result.add(setup.fsck().await);
             upstream.stop().await?;
             return Ok(result);
         }

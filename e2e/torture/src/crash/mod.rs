@@ -89,12 +89,10 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Result<(), String> {
         println!("   {part}: {:.1} s", begun.elapsed().as_secs_f64());
         kills += cycles.count;
     }
-    let enough = kills >= 100 || run.only.is_some();
-    report.check(
-        &format!("{kills} kills are a hundred or more"),
-        enough,
-        kills,
-    );
+    if run.only.is_none() {
+        let sentence = format!("{kills} kills are a hundred or more");
+        report.check(&sentence, kills >= 100, kills);
+    }
     Ok(())
 }
 

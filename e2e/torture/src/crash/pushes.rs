@@ -74,6 +74,7 @@ pub(super) async fn killed(
             if !ended.success() {
                 result.add(vec![format!("the last stop: {ended}")]);
             }
+            result.add(setup.fsck().await);
             return Ok(result);
         }
         let mut working = JoinSet::new();

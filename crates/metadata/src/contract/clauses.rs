@@ -1,25 +1,6 @@
-//! The contract suite on SQLite.
+//! Every clause, by the file it is in; each engine makes a test of each of them.
 
-use std::future::Future;
-
-use super::support::World;
-use crate::Metadata;
-use crate::clock::tests::{FakeClock, NOON};
-
-async fn run<F: Future<Output = ()>>(clause: impl FnOnce(World) -> F) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let clock = FakeClock::at(NOON);
-    let metadata = Metadata::open(&directory.path().join(crate::FILE_NAME), clock.clone());
-    let metadata = metadata.expect("a new database opens");
-    clause(World {
-        metadata: metadata.clone(),
-        clock,
-    })
-    .await;
-    metadata.close().await;
-}
-
-macro_rules! clauses {
+macro_rules! tests_of {
     ($($room:ident { $($clause:ident,)+ })+) => {
         $(mod $room {
             $(#[tokio::test]
@@ -27,6 +8,23 @@ macro_rules! clauses {
                 super::run(crate::contract::$room::$clause).await;
             })+
         })+
+    };
+}
+
+macro_rules! clauses {
+    ($($list:tt)+) => {
+        mod on_sqlite {
+            use crate::contract::engines::on_sqlite::run;
+
+            tests_of! { $($list)+ }
+        }
+
+        #[cfg(feature = "postgres")]
+        mod on_postgres {
+            use crate::contract::engines::on_postgres::run;
+
+            tests_of! { $($list)+ }
+        }
     };
 }
 
@@ -68,6 +66,17 @@ clauses! {
         mirrored_content_is_no_candidate,
         what_an_eviction_could_not_claim_is_found_by_the_collector,
         the_last_manifest_takes_its_repository_out_of_the_catalog,
+    }
+    imports {
+        found_bytes_get_a_row_once_and_what_is_here_keeps_its_own,
+        bytes_whose_deletion_broke_off_are_taken_back,
+        a_link_is_taken_only_for_what_is_here,
+        a_mirrored_tag_that_is_imported_is_due_to_be_asked_for,
+        what_is_remembered_of_a_link_is_the_last_that_was_said,
+        a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
+        an_import_that_ended_is_told_until_the_next_one,
+        a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,
+        bytes_under_a_key_move_to_the_plain_path_once_nothing_is_deleted_there,
     }
     job_lines {
         lines_are_read_in_their_order_and_in_pages,
