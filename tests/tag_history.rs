@@ -166,6 +166,41 @@ async fn an_image_that_lost_a_layer_is_gone_and_since_when_is_told() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_is_restorable_for_the_grace_and_then_until_it_is_collected() {
+    let server = TestServer::start().await;
+    let (one, other) = (image("one"), image("other"));
+    server.client().push("team/app", &one, &["v1"]).await;
+    server.client().push("team/app", &other, &["v2"]).await;
+    delete(&server, &one.top().digest).await;
+    let collect = async |grace: Option<&str>| {
+        let wanted = json!({"grace": grace, "deleteuntagged": true});
+        let asked = server.socket().post("/api/v1/gc/run").json(&wanted).await;
+        let id = asked.expect_status(202).json()["id"].as_i64().unwrap();
+        server.ended(id).await.progress.blobs
+    };
+    server.clock().advance(Duration::from_secs(23 * 3600));
+    assert_eq!(collect(None).await, 0);
+    restore(&server, "team/app", "v1", json!({}))
+        .await
+        .expect_status(200);
+    server.client().expect_pull("team/app", &one).await;
+
+    delete(&server, &one.top().digest).await;
+    server.clock().advance(Duration::from_secs(25 * 3600));
+    assert!(collect(None).await > 0);
+    let gone = restore(&server, "team/app", "v1", json!({})).await;
+    let detail = gone.expect_problem(410);
+    assert!(detail.contains("left it at"), "{detail}");
+    points_to(&server, "v2", &other).await;
+    // A push of it brings it back, and then the tag goes where it was as ever.
+    server.client().push("team/app", &one, &[]).await;
+    restore(&server, "team/app", "v1", json!({}))
+        .await
+        .expect_status(200);
+    points_to(&server, "v1", &one).await;
+}
+
+#[tokio::test]
 async fn only_what_the_tag_itself_pointed_to_can_be_restored() {
     let server = TestServer::start().await;
     let (one, secret) = (image("one"), image("secret"));
