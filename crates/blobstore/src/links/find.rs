@@ -205,7 +205,8 @@ impl RepositoryLinks {
 
     /// Returns where the repository lies, below the root.
     pub fn path(&self) -> String {
-        self.below_root(&self.directory)
+        let repository = Path::new(REPOSITORIES).join(self.name.as_str());
+        repository.display().to_string()
     }
 
     /// Returns where a link lies, below the root.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use oci::{Algorithm, Digest, RepositoryName, Tag};
 
@@ -244,5 +243,6 @@ fn a_visitor_that_has_enough_is_not_called_again() {
     });
     walked.expect("reads");
     assert_eq!(seen, 1);
-    assert!(Path::new(&world.repository("a").path()).ends_with("repositories/a"));
+    let path = world.repository("a").path();
+    assert_eq!(path, "docker/registry/v2/repositories/a");
 }
