@@ -40,6 +40,16 @@ where
         .collect()
 }
 
+/// Fails with what only one of the two has.
+fn same<T: Ord + std::fmt::Debug>(what: &str, server: &BTreeSet<T>, model: &BTreeSet<T>) {
+    let only_server: Vec<&T> = server.difference(model).collect();
+    let only_model: Vec<&T> = model.difference(server).collect();
+    assert!(
+        only_server.is_empty() && only_model.is_empty(),
+        "{what}: only the server has {only_server:?}, only the model has {only_model:?}"
+    );
+}
+
 /// Compares everything that is local, and every file; `mirrored` are the files that may be there besides.
 pub(super) fn compare(server: &TestServer, model: &Registry, mirrored: &BTreeMap<Digest, bool>) {
     let file = server.data().join("seawall.db");
@@ -54,7 +64,7 @@ pub(super) fn compare(server: &TestServer, model: &Registry, mirrored: &BTreeMap
         let of = |digest: &Digest| (name.to_owned(), digest.clone(), String::new());
         repository.members.iter().map(of).collect()
     });
-    assert_eq!(members, expected, "memberships");
+    same("memberships", &members, &expected);
     let manifests = rows(
         &database,
         "SELECT r.name, m.digest, '' FROM manifests m JOIN repositories r ON r.id = m.repository_id WHERE r.kind = 1",
@@ -63,7 +73,7 @@ pub(super) fn compare(server: &TestServer, model: &Registry, mirrored: &BTreeMap
         let of = |digest: &Digest| (name.to_owned(), digest.clone(), plain.clone());
         repository.manifests.keys().map(of).collect()
     });
-    assert_eq!(manifests, expected, "manifests");
+    same("manifests", &manifests, &expected);
     let tags = rows(
         &database,
         "SELECT r.name, t.digest, t.name FROM tags t JOIN repositories r ON r.id = t.repository_id WHERE r.kind = 1",
@@ -72,7 +82,7 @@ pub(super) fn compare(server: &TestServer, model: &Registry, mirrored: &BTreeMap
         let of = |(tag, digest): (&String, &Digest)| (name.to_owned(), digest.clone(), tag.clone());
         repository.tags.iter().map(of).collect()
     });
-    assert_eq!(tags, expected, "tags");
+    same("tags", &tags, &expected);
     let stored: BTreeSet<Digest> = server.stored_blobs().into_keys().collect();
     for digest in &model.live {
         assert!(stored.contains(digest), "the bytes of {digest} are gone");

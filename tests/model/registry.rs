@@ -219,14 +219,16 @@ impl Registry {
     /// Everything is taken whose `grace` is over, as often as that lets something else go.
     pub(super) fn collect(&mut self, grace: i64, delete_untagged: bool, now: i64) {
         loop {
+            // What a collection lets go is due in it, unless something has spoken for it since.
+            let since = now - grace;
             let due: Vec<_> = self
                 .loose
                 .iter()
-                .filter(|(_, since)| *since + grace <= now)
-                .map(|(what, since)| (what.clone(), *since))
+                .filter(|(_, event)| **event <= since)
+                .map(|(what, _)| what.clone())
                 .collect();
             let mut changed = false;
-            for ((name, kind, digest), since) in due {
+            for (name, kind, digest) in due {
                 let done = match kind {
                     Loose::Blob => self.review_blob(name, &digest, now),
                     Loose::Manifest => {
@@ -279,8 +281,9 @@ impl Registry {
     ) -> bool {
         let here = self.at(name);
         if !here.manifests.contains_key(digest) {
-            // Its bytes were kept by what named them, and may go with that.
-            self.loosen(name, Loose::Blob, digest, since);
+            // Its bytes were kept by what named them, and may go with that. Nothing happens to them by it.
+            let bytes = (name, Loose::Blob, digest.to_owned());
+            self.loose.entry(bytes).or_insert(since);
             return true;
         }
         if here.keeps(digest) {

@@ -99,6 +99,10 @@ pub(crate) const NOTE: &str = "INSERT INTO gc_candidates (repository_id, digest,
     ON CONFLICT (repository_id, digest, kind) DO UPDATE SET not_before = 0, parked = 0, \
         since = CASE WHEN gc_candidates.since < excluded.since THEN excluded.since ELSE gc_candidates.since END";
 
+/// No event: one that is a candidate already stays as it is.
+pub(crate) const NOTE_IF_UNKNOWN: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
+    VALUES ($1, $2, $3, $4) ON CONFLICT (repository_id, digest, kind) DO NOTHING";
+
 /// `$1` repository, `$2` manifest, `$3` since: everything the manifest names.
 pub(crate) const NOTE_NAMED: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
     SELECT c.repository_id, c.child, CASE WHEN c.kind = 3 THEN 2 ELSE 1 END, CAST($3 AS BIGINT) \
@@ -221,13 +225,22 @@ impl Metadata {
 
 /// Notes that something of a local repository may have lost its last holder.
 pub(crate) async fn note(tx: &mut Tx, candidate: &Candidate) -> Result<()> {
-    let columns = [
+    tx.execute(NOTE, &columns(candidate)).await.map(drop)
+}
+
+/// Has something reviewed to which nothing happened; it stays as it is if it waits already.
+pub(crate) async fn note_if_unknown(tx: &mut Tx, candidate: &Candidate) -> Result<()> {
+    let columns = columns(candidate);
+    tx.execute(NOTE_IF_UNKNOWN, &columns).await.map(drop)
+}
+
+fn columns(candidate: &Candidate) -> [Value; 4] {
+    [
         candidate.repository.value(),
         (&candidate.digest).into(),
         candidate.kind.value(),
         candidate.since.into(),
-    ];
-    tx.execute(NOTE, &columns).await.map(drop)
+    ]
 }
 
 /// The same, as of now.

@@ -154,11 +154,10 @@ pub(crate) const UNNOTED_BLOBS: &str = "SELECT l.repository_id, r.name, l.digest
     FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id \
     WHERE (l.repository_id, l.digest) > ($1, $2) AND r.kind = 1 ORDER BY l.repository_id, l.digest LIMIT $3";
 
-/// Kinds: 3 is a child.
 pub(crate) const UNNOTED_MANIFESTS: &str = "SELECT m.repository_id, r.name, m.digest, \
         (NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository_id = m.repository_id AND t.digest = m.digest) \
         AND NOT EXISTS (SELECT 1 FROM manifest_refs c \
-            WHERE c.repository_id = m.repository_id AND c.child = m.digest AND c.kind = 3) \
+            WHERE c.repository_id = m.repository_id AND c.child = m.digest) \
         AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.digest = m.subject) \
         AND NOT EXISTS (SELECT 1 FROM gc_candidates g \
             WHERE g.repository_id = m.repository_id AND g.digest = m.digest AND g.kind = 2)) AS unnoted \

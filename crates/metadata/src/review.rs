@@ -146,9 +146,10 @@ impl One<'_> {
             return self.postpone(tx, now.saturating_add(HELD_PAUSE)).await;
         }
         match kind {
-            CandidateKind::Manifest => self.manifest(tx, since, review.delete_untagged).await,
+            // What this one lets go is due in the same run, whatever the order of reviews. Only a later event of its own spares it.
+            CandidateKind::Manifest => self.manifest(tx, latest, review.delete_untagged).await,
             CandidateKind::Blob if repository == RepositoryId::NONE => self.bytes(tx).await,
-            CandidateKind::Blob => self.blob(tx, since).await,
+            CandidateKind::Blob => self.blob(tx, latest).await,
         }
     }
 
@@ -197,14 +198,14 @@ impl One<'_> {
         self.claim(tx).await
     }
 
-    /// Has the digest reviewed as something else next.
+    /// Has the digest reviewed as something else next. Nothing happened to it: as what it waits already, it waits on.
     async fn review_as(&mut self, tx: &mut Tx, kind: CandidateKind, since: i64) -> Result<()> {
         let other = Candidate {
             since,
             kind,
             ..*self.candidate
         };
-        candidates::note(tx, &other).await?;
+        candidates::note_if_unknown(tx, &other).await?;
         self.reviewed.next.push(other);
         Ok(())
     }

@@ -62,6 +62,8 @@ clauses! {
         an_unlinked_blob_goes_and_one_that_is_still_named_stays,
         a_manifest_that_another_names_as_a_layer_stays_with_it,
         an_event_after_the_review_began_counts_anew,
+        a_review_of_one_kind_is_no_event_for_the_other,
+        the_grace_of_what_a_collection_let_go_begins_with_it,
         nothing_of_a_held_repository_goes_until_it_is_released,
         mirrored_content_is_no_candidate,
         what_an_eviction_could_not_claim_is_found_by_the_collector,

@@ -374,6 +374,37 @@ pub(super) async fn an_event_after_the_review_began_counts_anew(world: World) {
     assert!(world.gives("a", "blob").await);
 }
 
+pub(super) async fn a_review_of_one_kind_is_no_event_for_the_other(world: World) {
+    // The bytes were a blob first, so that both kinds wait for their review.
+    world.commit(commit("a", "image")).await;
+    image(&world, "a", "image", &[], &[]).await;
+    let_leases_end(&world);
+    assert!(collected(&world, AT_ONCE).await.is_empty());
+    // Neither the review as a blob nor that as a manifest lets its grace begin anew.
+    let hour = How {
+        grace: HOUR,
+        ..UNTAGGED
+    };
+    assert_eq!(collected(&world, hour).await, digests(&["image"]));
+}
+
+pub(super) async fn the_grace_of_what_a_collection_let_go_begins_with_it(world: World) {
+    image(&world, "a", "image", &["layer"], &[]).await;
+    let_leases_end(&world);
+    let lease = world.metadata.extend_lease(lease_of("a", "layer", HOUR));
+    assert!(lease.await.expect("ok"));
+    assert_eq!(collected(&world, UNTAGGED).await, digests(&["image"]));
+    // Whatever was reviewed first: its upload and its image are older, but nobody let go of it before.
+    let_leases_end(&world);
+    let two_hours = How {
+        grace: 2 * HOUR,
+        ..UNTAGGED
+    };
+    assert!(collected(&world, two_hours).await.is_empty());
+    world.clock.advance(HOUR);
+    assert_eq!(collected(&world, two_hours).await, digests(&["layer"]));
+}
+
 pub(super) async fn nothing_of_a_held_repository_goes_until_it_is_released(world: World) {
     image(&world, "a", "m", &["layer"], &[]).await;
     world.commit(commit("a", "loose")).await;
