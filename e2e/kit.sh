@@ -36,6 +36,8 @@ same() {
 }
 tell_why() {
   echo "     $1" | cut -c1-300
+  # What panicked, differed or failed, wherever it stands, and the end.
+  grep -a -A 1 -e 'panicked at' -e 'the walk failed' -e 'FAILED' "$HERE/output" | head -n 12 | cut -c1-600 | sed 's/^/     > /'
   tail -n 8 "$HERE/output" | sed 's/^/     | /'
 }
 # The last line of a suite: e2e/run takes the counts from it, and a suite that never gets here has failed.
@@ -135,6 +137,8 @@ storage:
   filesystem: {rootdirectory: $DATA}
   delete: {enabled: true}
 http: {addr: $REGISTRY, draintimeout: 10s}
+# However full the disk of this machine is.
+cache: {minfree: 0}
 mirrors:
   - name: docker.io
     endpoints: [http://$UPSTREAM]

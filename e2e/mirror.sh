@@ -17,6 +17,7 @@ version: 0.1
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $DATA}, delete: {enabled: true}}
 http: {addr: $REGISTRY}
+cache: {minfree: 0}
 mirrors:
   - {name: docker.io, endpoints: ["http://$HUB"], default: true, freshness: {default: 1s}}
   - {name: quay.example, endpoints: ["http://$QUAY"], username: mirror, passwordfile: $HERE/password, freshness: {default: 1s}}
@@ -33,6 +34,7 @@ version: 0.1
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $HERE/outer}}
 http: {addr: $OUTER}
+cache: {minfree: 0}
 mirrors:
   - {name: docker.io, endpoints: ["http://$REGISTRY/docker.io"], default: true, freshness: {default: 1s}}
   - {name: quay.example, endpoints: ["http://$REGISTRY/quay.example"], freshness: {default: 1s}}
@@ -45,6 +47,7 @@ version: 0.1
 log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $HERE/troubled}}
 http: {addr: $TROUBLED}
+cache: {minfree: 0}
 mirrors:
   - {name: docker.io, endpoints: ["http://$TROUBLED"], default: true, timeout: {connect: 2s, read: 2s}}
   - {name: self.example, endpoints: ["http://$TROUBLED/self.example"], timeout: {connect: 2s, read: 2s}}
