@@ -158,6 +158,25 @@ async fn before_any_scrub_a_file_of_the_wrong_size_is_never_served_and_a_push_re
     }
 }
 
+/// As after the import of a file that a crash had cut: file and row agree, and both are wrong.
+#[tokio::test]
+async fn a_push_of_the_right_bytes_repairs_a_blob_that_was_recorded_cut() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let bytes = noise("cut", 50_000);
+    let digest = client.push_blob("team/app", &bytes).await;
+    fs::write(server.blob_file(&digest), &bytes[..1000]).unwrap();
+    let database = Connection::open(server.data().join("seawall.db")).unwrap();
+    let cut = database.execute("UPDATE blobs SET size = 1000", []);
+    assert_eq!(cut, Ok(1));
+    client.push_blob("team/app", &bytes).await;
+    let path = format!("/v2/team/app/blobs/{digest}");
+    let reply = client.get(&path).await.expect_status(200);
+    assert!(reply.body == bytes);
+    let scrubbed = Operator::new().report(&server, &["scrub"]).await;
+    scrubbed.expect_clean();
+}
+
 #[tokio::test]
 async fn a_scrub_finds_every_damage_and_what_it_finds_is_served_no_more() {
     for server_runs in [true, false] {

@@ -125,7 +125,7 @@ impl Content {
         } else {
             None
         };
-        let placed = self.choose_place(&digest).await?;
+        let placed = self.choose_place(&digest, bytes.len() as u64).await?;
         let key = placed.key.as_deref();
         push.key = placed.key.clone();
         let (id, at) = (fresh_id(), address(&digest, key)?);

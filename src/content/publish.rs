@@ -8,6 +8,7 @@ use metadata::{CommitBlob, Committed, Origin, Place, RepositoryKind};
 use oci::{Digest, RepositoryName, UploadId};
 use tokio::task::JoinHandle;
 
+use super::damage::Damage;
 use super::error::Error;
 use super::in_hands::Handled;
 use super::ingest::Checkpoint;
@@ -46,7 +47,8 @@ impl Content {
         let in_hands = self.in_hands.take(publication.id);
         // From the choice of the key to the commit no reclaim may decide about this digest.
         let hold = self.in_use.hold(publication.digest).await;
-        let placed = self.choose_place(publication.digest).await?;
+        let size = publication.checkpoint.offset;
+        let placed = self.choose_place(publication.digest, size).await?;
         let at = address(publication.digest, placed.key.as_deref())?;
         let committed = self.place_and_commit(&publication, &placed, &at).await;
         drop(hold);
@@ -129,10 +131,20 @@ impl Content {
         })
     }
 
-    /// Chooses where the bytes of `digest`, which the caller holds, are stored: in the place of its row, or in a free one. A
-    /// key under which an older copy is being deleted is never used again.
-    pub(super) async fn choose_place(&self, digest: &Digest) -> Result<Placed, Error> {
-        Ok(match self.metadata.find_place(digest).await? {
+    /// Chooses where the `size` verified bytes of `digest`, which the caller holds, are stored: in the place of its row, or in
+    /// a free one. A key under which an older copy is being deleted is never used again.
+    pub(super) async fn choose_place(&self, digest: &Digest, size: u64) -> Result<Placed, Error> {
+        let place = self.metadata.find_place(digest).await?;
+        if matches!(&place, Place::Live(row) if row.size != size) {
+            // As after the import of a file that a crash had cut: the row is of other bytes than those of its digest.
+            if let Some(row) = self.metadata.live_blob(digest).await?
+                && row.size != size
+            {
+                self.quarantine(&row, Damage::Size).await?;
+            }
+            return Box::pin(self.choose_place(digest, size)).await;
+        }
+        Ok(match place {
             Place::Live(row) => Placed {
                 key: row.key,
                 new: false,
