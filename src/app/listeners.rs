@@ -36,8 +36,7 @@ impl Listeners {
     ) -> anyhow::Result<Self> {
         let registry = match given {
             Some(listener) => vec![listener],
-            None => bind(&config.http.addr)
-                .with_context(|| format!("cannot listen on {}", config.http.addr))?,
+            None => bind_as("http.addr", &config.http.addr)?,
         };
         let at_its_own = config.api.addr.as_ref().filter(|_| config.api.enabled);
         let management = bind_if("api.addr", at_its_own)?;
@@ -93,9 +92,11 @@ fn few() -> Limits {
 }
 
 fn bind_if(key: &str, address: Option<&String>) -> anyhow::Result<Option<Vec<TcpListener>>> {
-    address
-        .map(|address| bind(address).with_context(|| key.to_owned()))
-        .transpose()
+    address.map(|address| bind_as(key, address)).transpose()
+}
+
+fn bind_as(key: &str, address: &str) -> anyhow::Result<Vec<TcpListener>> {
+    bind(address).with_context(|| key.to_owned())
 }
 
 /// Serves the socket, or warns that it cannot be had.

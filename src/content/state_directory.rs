@@ -33,7 +33,7 @@ pub enum StateError {
         path: PathBuf,
     },
     /// It could not be made or locked.
-    #[error("cannot use data directory {path}: {source}")]
+    #[error("cannot use data directory {path}")]
     Unusable {
         /// The directory.
         path: PathBuf,
