@@ -163,16 +163,30 @@ async fn before_any_scrub_a_file_of_the_wrong_size_is_never_served_and_a_push_re
 async fn a_push_of_the_right_bytes_repairs_a_blob_that_was_recorded_cut() {
     let server = TestServer::start().await;
     let client = server.client();
-    let bytes = noise("cut", 50_000);
-    let digest = client.push_blob("team/app", &bytes).await;
-    fs::write(server.blob_file(&digest), &bytes[..1000]).unwrap();
+    let image = Recipe::image("cut").build();
+    let is_config = |digest: &str| image.top().json["config"]["digest"] == digest;
+    let (configs, layers): (Vec<_>, Vec<_>) =
+        image.blobs.iter().partition(|blob| is_config(&blob.digest));
+    let bytes = &layers[0].bytes;
+    let digest = client.push_blob("team/app", bytes).await;
+    fs::write(server.blob_file(&digest), &bytes[..10]).unwrap();
     let database = Connection::open(server.data().join("seawall.db")).unwrap();
-    let cut = database.execute("UPDATE blobs SET size = 1000", []);
+    let cut = database.execute("UPDATE blobs SET size = 10", []);
     assert_eq!(cut, Ok(1));
-    client.push_blob("team/app", &bytes).await;
+    // Clients ask first, and do not upload what exists.
     let path = format!("/v2/team/app/blobs/{digest}");
+    client.head(&path).await.expect_status(200);
+    for other in configs.iter().chain(&layers[1..]) {
+        client.push_blob("team/app", &other.bytes).await;
+    }
+    let refused = client.push_manifest("team/app", "v1", image.top()).await;
+    refused.expect_error(400, "MANIFEST_BLOB_UNKNOWN");
+    client.head(&path).await.expect_status(404);
+    client.push_blob("team/app", bytes).await;
     let reply = client.get(&path).await.expect_status(200);
     assert!(reply.body == bytes);
+    let pushed = client.push_manifest("team/app", "v1", image.top()).await;
+    pushed.expect_status(201);
     let scrubbed = Operator::new().report(&server, &["scrub"]).await;
     scrubbed.expect_clean();
 }

@@ -2,7 +2,7 @@
 //! What is written, checked and renamed there is the database's business; here is where to, how many, and how the last one
 //! went. A copy never takes the last room from those who push.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -78,9 +78,7 @@ impl Content {
 
 fn copy(settings: &Backups, now: i64, cancel: &Cancel) -> Result<BackupReport, Error> {
     let directory = &settings.directory;
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(directory);
-    made.map_err(CopyError::from)?;
+    make_durably(directory).map_err(CopyError::from)?;
     drop_partial(directory);
     let needed = metadata::used_bytes(&settings.database)?;
     if disk::ask(directory).is_some_and(|disk| disk.free < needed.saturating_add(LEFT_FREE)) {
@@ -101,6 +99,18 @@ fn copy(settings: &Backups, now: i64, cancel: &Cancel) -> Result<BackupReport, E
         bytes,
         removed,
     })
+}
+
+/// Makes a directory, and those above it, so that a power cut does not take what is in it.
+fn make_durably(directory: &Path) -> io::Result<()> {
+    let (false, Some(parent)) = (directory.is_dir(), directory.parent()) else {
+        return Ok(());
+    };
+    make_durably(parent)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
 }
 
 /// Returns the names of the copies in a directory, the oldest first; other files are not ours.

@@ -154,7 +154,8 @@ impl Content {
             }
         };
         plan.due = now.saturating_add(micros(pause));
-        let was_futile = collected.is_ok_and(|report| report.blobs == 0);
+        // What failed is no more use to repeat at once.
+        let was_futile = collected.map_or(true, |report| report.blobs == 0);
         plan.futile_until = was_futile.then(|| Instant::now() + FUTILE_PAUSE);
     }
 

@@ -96,6 +96,30 @@ impl Content {
         }
     }
 
+    /// Looks at the bytes of `digest`, of which somebody says that there are more or fewer, and quarantines them if they are
+    /// wrong: an import enters a file that a crash had cut as it is. What was hashed before is not hashed again, so that
+    /// wrong manifests keep no disk busy. Returns whether they were wrong.
+    pub(super) async fn is_damaged_after_all(&self, digest: &Digest) -> Result<bool, Error> {
+        let Some(row) = self.metadata.live_blob(digest).await? else {
+            return Ok(false);
+        };
+        if row.checked_at > 0 {
+            return Ok(false);
+        }
+        match self
+            .look_at(&row, Look::Bytes, &mut Pace::unlimited())
+            .await?
+        {
+            Seen::Right => {
+                let right = vec![(row.id, row.revision)];
+                self.metadata.note_checked(right).await?;
+                Ok(false)
+            }
+            Seen::Damaged(damage) => self.quarantine(&row, damage).await,
+            Seen::Unreadable(reason) => Err(Error::Unavailable { reason }),
+        }
+    }
+
     /// Quarantines the blob of `row`, of whose bytes that was seen. Returns whether it did: what was replaced or deleted
     /// meanwhile is not damaged.
     pub(super) async fn quarantine(

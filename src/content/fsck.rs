@@ -63,7 +63,7 @@ impl Content {
         Ok(Fsck {
             content: self,
             repair: request.repair,
-            pace: Pace::of(request.rate),
+            pace: Pace::together(request.rate, &self.hashed),
             stage: Stage::Quarantined(None),
             found: VecDeque::new(),
         })

@@ -187,11 +187,14 @@ impl Fsck<'_> {
         // Afterwards: an upload has its row before its file.
         let open = content.metadata.open_uploads().await?;
         let open: HashSet<UploadId> = open.into_iter().map(|(id, _)| id).collect();
-        for id in files.into_iter().filter(|id| !open.contains(id)) {
-            // Whoever had it in hands until now has removed it.
-            if content.in_hands.has(&id) || !self.is_upload_there(&id).await? {
-                continue;
-            }
+        let is_left = |id: &UploadId| !open.contains(id) && !content.in_hands.has(id);
+        let left: HashSet<UploadId> = files.into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        // Whoever had one in hands until now has removed it; no one takes it again.
+        let still = content.blocking(|store| store.list_uploads()).await?;
+        for id in still.into_iter().filter(|id| left.contains(id)) {
             let action = if self.repair {
                 content.discard_bytes(&id).await;
                 Action::Removed
@@ -207,13 +210,6 @@ impl Fsck<'_> {
             });
         }
         Ok(())
-    }
-
-    /// Tells whether anything is left of an upload, under its name or beside it.
-    async fn is_upload_there(&self, id: &UploadId) -> Result<bool, Error> {
-        let id = id.clone();
-        let left = self.content.blocking(|store| store.list_uploads());
-        Ok(left.await?.contains(&id))
     }
 }
 

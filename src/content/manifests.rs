@@ -184,11 +184,17 @@ impl Content {
                 digest,
                 stated,
                 actual,
-            } => Err(Error::ReferenceSize {
-                digest,
-                stated,
-                actual,
-            }),
+            } => {
+                if self.is_damaged_after_all(&digest).await? {
+                    let (first, total) = (vec![digest], 1);
+                    return Err(Error::MissingReferences { first, total });
+                }
+                Err(Error::ReferenceSize {
+                    digest,
+                    stated,
+                    actual,
+                })
+            }
             PushOutcome::KindConflict => Err(Error::KindConflict),
         }
     }

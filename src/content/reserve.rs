@@ -22,6 +22,9 @@ const SIZE: u64 = 8 << 20;
 /// giving up all of it would leave nothing for the next delete.
 const PIECE: u64 = 512 << 10;
 
+/// What is left free to others, in bytes, when it is taken again.
+const LEFT: u64 = 1 << 20;
+
 /// The reserve of a state directory.
 #[derive(Debug)]
 pub struct Reserve {
@@ -135,12 +138,21 @@ fn shorten(path: &Path, length: u64) -> bool {
 }
 
 /// Takes the whole reserve again. Where there is no room for that, takes back what it had `before`, as far as it can be had:
-/// more than that would take the last room from others. Returns whether it is whole.
+/// more than that would take the last room from others, were it only until the disk is full. Returns whether it is whole.
 fn refill(path: &Path, before: u64) -> bool {
-    if length(path) == SIZE {
-        return true;
+    let now = length(path);
+    let is_roomy = |disk: disk::Disk| disk.free >= SIZE.saturating_sub(now) + LEFT;
+    let goal = if disk::ask(path.parent().unwrap_or(path)).is_none_or(is_roomy) {
+        SIZE
+    } else {
+        before
+    };
+    if now >= goal {
+        return now == SIZE;
     }
-    let Err(error) = write(path) else { return true };
+    let Err(error) = write(path, goal) else {
+        return goal == SIZE;
+    };
     tracing::debug!(%error, "no room for the whole reserve now");
     if length(path) > before || before == 0 {
         shorten(path, before);
@@ -148,12 +160,12 @@ fn refill(path: &Path, before: u64) -> bool {
     false
 }
 
-/// Writes the reserve on to its whole size.
-fn write(path: &Path) -> io::Result<()> {
+/// Writes the reserve on to `size` bytes.
+fn write(path: &Path, size: u64) -> io::Result<()> {
     // Written, not only announced: a sparse file reserves nothing.
     let mut file = File::options().create(true).append(true).open(path)?;
     let zeros = vec![0; 64 << 10];
-    let mut missing = SIZE.saturating_sub(file.metadata()?.len());
+    let mut missing = size.saturating_sub(file.metadata()?.len());
     while missing > 0 {
         let piece =
             usize::try_from(missing).map_or(zeros.len(), |missing| missing.min(zeros.len()));

@@ -65,7 +65,7 @@ impl Content {
         let since = self.metadata.begin_scrub(request.scope(), age).await?;
         Ok(Scrub {
             content: self,
-            pace: Pace::of(request.rate),
+            pace: Pace::together(request.rate, &self.hashed),
             request,
             since,
             began: self.metadata.now(),

@@ -22,6 +22,7 @@ use super::import::RootOrigin;
 use super::in_hands::InHands;
 use super::in_use::InUse;
 use super::leftovers::Leftovers;
+use super::pace::Spent;
 use super::pulls::Pulls;
 use super::reserve::Reserve;
 use super::room::Rooms;
@@ -70,6 +71,8 @@ pub struct Content {
     pub(super) backing_up: Mutex<()>,
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
+    /// What background work hashed, which keeps one pace together.
+    pub(super) hashed: Spent,
     /// Told when the collector is to look whether it has something to do.
     pub(super) collector_woken: Notify,
     /// Shared by whoever claims blobs and deletes their files, from the claim until the rows are forgotten; alone has it
@@ -110,6 +113,7 @@ impl Content {
             evicting: Arc::default(),
             backing_up: Mutex::default(),
             collecting: Mutex::default(),
+            hashed: Spent::default(),
             collector_woken: Notify::new(),
             reclaiming: Arc::default(),
             disk: DiskGauge::new(settings.root.clone()),

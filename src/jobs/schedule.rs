@@ -81,7 +81,8 @@ async fn due(inner: &Inner, work: Scheduled<'_>) -> Result<bool, String> {
         at,
         job: NewJob {
             kind: payload.kind().name().to_owned(),
-            unique_key: format!("{name}:{at}"),
+            // As if somebody had asked for it: while the same runs already, there is nothing to add.
+            unique_key: payload.unique_key(),
             payload: payload.to_row(),
         },
     };

@@ -335,6 +335,7 @@ async fn a_restored_database_goes_on_safely() {
         "INSERT INTO blobs (digest, size, state, lease_until, created_at) VALUES (x'01', 1, 2, 0, 0);
          INSERT INTO gc_candidates (repository_id, digest, kind, since) VALUES (1, x'01', 1, 5);
          INSERT INTO jobs (kind, unique_key, payload, state, run_after, created_at) VALUES ('gc', 'k', '{}', 2, 0, 0);
+         INSERT INTO scrubs (scope, began_at) VALUES ('', 5);
          UPDATE upkeep SET clean = 1;",
     );
     // The clock of the replaced database was ahead of the machine's.
@@ -351,6 +352,7 @@ async fn a_restored_database_goes_on_safely() {
     assert_eq!(number("SELECT micros FROM clock"), NOON + HOUR);
     assert_eq!(number("SELECT since FROM gc_candidates"), NOON + HOUR);
     assert_eq!(number("SELECT clean FROM upkeep"), 0);
+    assert_eq!(number("SELECT count(*) FROM scrubs"), 0);
     assert_eq!(number("SELECT count(*) FROM jobs WHERE state IN (1, 2)"), 0);
     drop(connection);
     // A clock that is behind turns no stored time back.

@@ -38,11 +38,13 @@ pub struct Restored {
 /// What must not come back as it was. `$1` now.
 ///
 /// What was being deleted is gone or has been stored anew since. What a job was doing then is not begun again now. What may
-/// be collected gets its whole grace again, in which an operator can find that something is missing.
-const PREPARE: [&str; 4] = [
+/// be collected gets its whole grace again, in which an operator can find that something is missing. A scrub begins anew: what
+/// it had found right was so before whatever made the restore necessary.
+const PREPARE: [&str; 5] = [
     "UPDATE clock SET micros = $1 WHERE micros < $1",
     "DELETE FROM blobs WHERE state = 2",
     "UPDATE gc_candidates SET since = $1 WHERE since < $1",
+    "DELETE FROM scrubs",
     "UPDATE jobs SET state = 4, error = 'the database was restored', finished_at = $1, claimed_by = NULL, claimed_until = NULL \
         WHERE state IN (1, 2)",
 ];

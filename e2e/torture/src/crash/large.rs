@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -47,8 +47,6 @@ pub(super) async fn run(run: &Run, random: &Random, cycles: usize) -> Result<Cyc
 fn fill(setup: &Setup) -> Result<(), Box<dyn std::error::Error>> {
     let mut connection = Connection::open(setup.database())?;
     let write = connection.transaction()?;
-    // Nothing names them: they wait for the collector's grace, as they do after a push.
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
     write.execute(
         "INSERT INTO repositories (name, kind, created_at) VALUES ('bulk/many', 1, 1)",
         [],
@@ -61,8 +59,9 @@ fn fill(setup: &Setup) -> Result<(), Box<dyn std::error::Error>> {
         let mut member = write.prepare(
             "INSERT INTO repository_blobs (repository_id, digest, added_at, added_by, origin) VALUES (?1, ?2, 1, 'anonymous', 1)",
         )?;
+        // Nothing names them: they wait for the collector's grace, as they do after a push.
         let mut candidate = write.prepare(
-            "INSERT INTO gc_candidates (repository_id, digest, kind, since) VALUES (?1, ?2, 1, ?3)",
+            "INSERT INTO gc_candidates (repository_id, digest, kind, since) VALUES (?1, ?2, 1, unixepoch() * 1000000)",
         )?;
         for number in 0..BLOBS {
             let bytes = format!("blob {number}");
@@ -74,7 +73,7 @@ fn fill(setup: &Setup) -> Result<(), Box<dyn std::error::Error>> {
             let row = row_digest(hex)?;
             blob.execute((&row, i64::try_from(bytes.len())?))?;
             member.execute((repository, &row))?;
-            candidate.execute((repository, &row, now))?;
+            candidate.execute((repository, &row))?;
         }
     }
     write.commit()?;
