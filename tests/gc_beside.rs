@@ -232,7 +232,7 @@ async fn what_a_stop_half_way_left_is_finished() {
 }
 
 #[tokio::test]
-async fn a_killed_collection_is_gone_on_with() {
+async fn a_collection_that_a_stop_broke_off_is_gone_on_with() {
     let mut server = TestServer::builder()
         .config(|config| config["gc"] = json!({"enabled": false, "rate": 3}))
         .start()

@@ -122,8 +122,11 @@ async fn a_warming_goes_on_after_a_restart() {
 #[tokio::test]
 async fn the_job_of_a_killed_server_goes_on_at_the_next_start() {
     let (upstream, mut server) = world().await;
-    upstream.hold("team/app", &image("a"), &["v1"]);
+    let content = image("a");
+    upstream.hold("team/app", &content, &["v1"]);
     let job = run(&server, warm(&["team/app:v1"], &[])).await;
+    // It has done nothing yet.
+    server.evict_down_to(0).await;
     server.stop().await;
     let database = rusqlite::Connection::open(server.data().join("seawall.db")).unwrap();
     // What a process leaves that had no time to put it back.
@@ -133,6 +136,9 @@ async fn the_job_of_a_killed_server_goes_on_at_the_next_start() {
     server.start_again().await;
     let ended = server.ended(job.id).await;
     assert_eq!((ended.state, ended.error), (JobState::Done, None));
+    upstream.die().await;
+    let name = format!("{UPSTREAM}/team/app");
+    server.client().expect_pull(&name, &content).await;
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Delete manifests too that no tag names and nothing else keeps
     #[arg(short = 'm', long)]
     pub delete_untagged: bool,
-    /// Print nothing
+    /// Print no list; what is held back, and errors, are still told on stderr
     #[arg(short, long)]
     pub quiet: bool,
 }

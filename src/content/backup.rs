@@ -62,6 +62,16 @@ impl Content {
         Ok(report)
     }
 
+    /// Checks that a copy of the database fits beside it and leaves others some room.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] when it does not.
+    pub(super) async fn check_room_for_a_copy(&self) -> Result<(), Error> {
+        let database = self.settings.backups.database.clone();
+        let check = move || check_room(&database, database.parent().unwrap_or(&database));
+        tokio::task::spawn_blocking(check).await?
+    }
+
     /// Notes when the newest copy was made that is there, so that a restart does not look like a missing one.
     pub async fn note_last_backup(&self) {
         let directory = self.settings.backups.directory.clone();
@@ -80,10 +90,7 @@ fn copy(settings: &Backups, now: i64, cancel: &Cancel) -> Result<BackupReport, E
     let directory = &settings.directory;
     make_durably(directory).map_err(CopyError::from)?;
     drop_partial(directory);
-    let needed = metadata::used_bytes(&settings.database)?;
-    if disk::ask(directory).is_some_and(|disk| disk.free < needed.saturating_add(LEFT_FREE)) {
-        return Err(Error::StorageFull);
-    }
+    check_room(&settings.database, directory)?;
     let name = name_at(now).ok_or_else(|| Error::Unavailable {
         reason: "the time is none that a name can tell".to_owned(),
     })?;
@@ -99,6 +106,15 @@ fn copy(settings: &Backups, now: i64, cancel: &Cancel) -> Result<BackupReport, E
         bytes,
         removed,
     })
+}
+
+/// Checks that a copy of the database fits into `directory` and leaves others some room. Blocks.
+fn check_room(database: &Path, directory: &Path) -> Result<(), Error> {
+    let needed = metadata::used_bytes(database)?.saturating_add(LEFT_FREE);
+    if disk::ask(directory).is_some_and(|disk| disk.free < needed) {
+        return Err(Error::StorageFull);
+    }
+    Ok(())
 }
 
 /// Makes a directory, and those above it, so that a power cut does not take what is in it.

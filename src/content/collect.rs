@@ -102,19 +102,30 @@ impl Content {
         request: &CollectRequest,
         found: &mut (dyn FnMut(Collected<'_>) + Send),
     ) -> Result<CollectReport, Error> {
+        if request.dry_run {
+            return self.rehearse(request, found).await;
+        }
         let _alone = self.collecting.lock().await;
         let _under_way = self.metrics.collector().begins();
-        if request.dry_run {
-            let copy = self.metadata.rehearse().await?;
-            let report = self.collect_from(copy.metadata(), request, found).await;
-            Rehearsal::end(copy).await;
-            return report;
-        }
         self.finish_left_claims().await?;
         let started = self.metadata.now();
         let report = self.collect_from(&self.metadata, request, found).await?;
         self.note_collection(started, request, report).await;
         Ok(report)
+    }
+
+    /// Collects from a copy of the database, which is thrown away. Nobody waits for it but another one like it.
+    async fn rehearse(
+        &self,
+        request: &CollectRequest,
+        found: &mut (dyn FnMut(Collected<'_>) + Send),
+    ) -> Result<CollectReport, Error> {
+        let _alone = self.rehearsing.lock().await;
+        self.check_room_for_a_copy().await?;
+        let copy = self.metadata.rehearse().await?;
+        let report = self.collect_from(copy.metadata(), request, found).await;
+        Rehearsal::end(copy).await;
+        report
     }
 
     async fn collect_from(

@@ -71,6 +71,8 @@ pub struct Content {
     pub(super) backing_up: Mutex<()>,
     /// Held by the one collection that runs.
     pub(super) collecting: Mutex<()>,
+    /// Held by the one collection that is only rehearsed: it keeps no other waiting.
+    pub(super) rehearsing: Mutex<()>,
     /// What background work hashed, which keeps one pace together.
     pub(super) hashed: Spent,
     /// Told when the collector is to look whether it has something to do.
@@ -113,6 +115,7 @@ impl Content {
             evicting: Arc::default(),
             backing_up: Mutex::default(),
             collecting: Mutex::default(),
+            rehearsing: Mutex::default(),
             hashed: Spent::default(),
             collector_woken: Notify::new(),
             reclaiming: Arc::default(),

@@ -54,7 +54,7 @@ pub enum RestoreError {
         digest: Digest,
     },
     /// What the tag pointed to is no longer here whole.
-    #[error("{digest} is gone: {name}:{tag} {}, and since then {} was collected", left(*.since), part(.lost.as_ref()))]
+    #[error("{digest} is gone: {name}:{tag} {}, and {} is no longer stored whole", left(*.since), part(.lost.as_ref()))]
     Gone {
         /// The repository.
         name: RepositoryName,
