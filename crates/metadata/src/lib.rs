@@ -80,7 +80,7 @@ pub use rehearsal::Rehearsal;
 pub use repositories::{CatalogPage, Origin, Repository, RepositoryId, RepositoryKind};
 pub use restore::{Restored, finish_restore, is_there, restore};
 pub use review::{Review, Reviewed, Verdict};
-pub use tag_moves::{MOVES_KEPT, TagMove};
+pub use tag_moves::{GONE_KEPT, MOVES_KEPT, TagMove};
 pub use tags::{SetTag, TagRow};
 pub use upkeep::Upkeep;
 pub use uploads::{

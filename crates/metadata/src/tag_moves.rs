@@ -12,6 +12,12 @@ use crate::value::{Row, Value};
 /// How many moves of a tag are kept, the newest.
 pub const MOVES_KEPT: u64 = 1000;
 
+/// How long after a tag was deleted it is known what it was, in microseconds: a year.
+pub const GONE_KEPT: i64 = 366 * 24 * 3600 * 1_000_000;
+
+/// How many deleted tags a deletion may have forgotten: more than one, so that they become fewer.
+const FORGOTTEN: u64 = 2;
+
 /// A move of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagMove {
@@ -45,6 +51,12 @@ const NOTE: &str = "INSERT INTO tag_moves \
 pub(crate) const FORGET_OLD: &str = "DELETE FROM tag_moves WHERE repository_id = $1 AND tag = $2 \
     AND id < (SELECT min(k.id) FROM (SELECT m.id FROM tag_moves m WHERE m.repository_id = $1 AND m.tag = $2 \
         ORDER BY m.id DESC LIMIT $3) k)";
+
+/// `$1` the latest deletion whose tag is forgotten, `$2` how many of them. Of a tag that was made anew its later moves stay.
+pub(crate) const FORGET_GONE: &str = "DELETE FROM tag_moves WHERE id IN ( \
+    SELECT m.id FROM (SELECT d.id, d.repository_id, d.tag FROM tag_moves d \
+            WHERE d.to_digest IS NULL AND d.moved_at < $1 ORDER BY d.moved_at, d.id LIMIT $2) gone \
+        JOIN tag_moves m ON m.repository_id = gone.repository_id AND m.tag = gone.tag AND m.id <= gone.id)";
 
 /// Where a tag points by its last move.
 pub(crate) const LAST: &str = "SELECT to_digest FROM tag_moves WHERE repository_id = $1 AND tag = $2 \
@@ -109,7 +121,7 @@ impl Metadata {
     }
 }
 
-/// Writes a move down and forgets those beyond the number that is kept.
+/// Writes a move down and forgets those beyond the number that is kept; a deletion, also tags that were deleted long ago.
 pub(crate) async fn note(
     tx: &mut Tx,
     repository: RepositoryId,
@@ -128,7 +140,12 @@ pub(crate) async fn note(
     ];
     tx.execute(NOTE, &columns).await?;
     let old = [repository.value(), tag.into(), MOVES_KEPT.into()];
-    tx.execute(FORGET_OLD, &old).await.map(drop)
+    tx.execute(FORGET_OLD, &old).await?;
+    if moving.to.is_none() {
+        let gone = [now.saturating_sub(GONE_KEPT).into(), FORGOTTEN.into()];
+        tx.execute(FORGET_GONE, &gone).await?;
+    }
+    Ok(())
 }
 
 /// Returns where a tag points by its last move; `None` as well when it never moved.

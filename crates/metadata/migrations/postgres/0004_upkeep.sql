@@ -53,6 +53,7 @@ CREATE TABLE tag_moves (
     to_digest     BYTEA
 );
 CREATE INDEX tag_moves_of ON tag_moves (repository_id, tag, id);
+CREATE INDEX tag_moves_gone ON tag_moves (moved_at, id) WHERE to_digest IS NULL;
 
 -- client: who counts towards the limit of open uploads.
 ALTER TABLE uploads ADD COLUMN client TEXT COLLATE "C" NOT NULL DEFAULT '';

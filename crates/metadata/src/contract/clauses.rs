@@ -188,6 +188,7 @@ clauses! {
     }
     tag_moves {
         a_tag_keeps_its_moves_with_when_and_by_whom,
+        what_a_tag_was_is_forgotten_a_year_after_it_was_deleted,
         a_tag_that_stays_where_it_is_has_not_moved,
         a_deleted_manifest_moves_every_tag_it_had,
         a_refused_push_moves_nothing,

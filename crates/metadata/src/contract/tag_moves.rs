@@ -4,7 +4,9 @@ use oci::Digest;
 
 use super::support::{World, digest, mirrored, name, push, tag};
 use crate::clock::tests::{NOON, SECOND};
-use crate::{Evict, EvictUnit, Evicted, MOVES_KEPT, Origin, PushManifest, SetTag, TagMove};
+use crate::{
+    Evict, EvictUnit, Evicted, GONE_KEPT, MOVES_KEPT, Origin, PushManifest, SetTag, TagMove,
+};
 
 async fn moves(world: &World, repository: &str, wanted: &str) -> Vec<TagMove> {
     let (repository, wanted) = (name(repository), tag(wanted));
@@ -24,6 +26,31 @@ async fn ways(
 
 fn at(content: &str) -> Option<Digest> {
     Some(digest(content))
+}
+
+pub(super) async fn what_a_tag_was_is_forgotten_a_year_after_it_was_deleted(world: World) {
+    for gone in ["one", "two", "three", "four"] {
+        world.tagged("a", gone, "old").await;
+        delete(&world, "a", gone).await;
+        world.clock.advance(SECOND);
+    }
+    // One of them was made anew.
+    world.tagged("a", "two", "new").await;
+    world.clock.advance(GONE_KEPT);
+    assert_eq!(moves(&world, "a", "one").await.len(), 2);
+    // Two are forgotten with every deletion.
+    world.tagged("a", "v1", "old").await;
+    delete(&world, "a", "v1").await;
+    assert_eq!(moves(&world, "a", "one").await, []);
+    assert_eq!(ways(&world, "a", "two").await, [(None, at("new"))]);
+    assert_eq!(moves(&world, "a", "three").await.len(), 2);
+    assert_eq!(moves(&world, "a", "v1").await.len(), 2);
+}
+
+async fn delete(world: &World, repository: &str, gone: &str) {
+    let (repository, gone) = (name(repository), tag(gone));
+    let deleted = world.metadata.delete_tag(&repository, &gone, "somebody");
+    assert!(deleted.await.expect("deletes"));
 }
 
 pub(super) async fn a_tag_keeps_its_moves_with_when_and_by_whom(world: World) {
