@@ -4,7 +4,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use crate::database::Metadata;
 use crate::error::{Error, Result};
-use crate::links::{self, Link};
+use crate::links::{self, Known, LinkName};
 use crate::repositories::{self, RepositoryKind};
 use crate::tx::Tx;
 
@@ -22,7 +22,7 @@ pub struct Exportable {
     /// Those of the blobs and manifests whose bytes lie under a key, with the key.
     pub keyed: Vec<(Digest, String)>,
     /// What is remembered of its link files.
-    pub known: Vec<Link>,
+    pub known: Vec<(LinkName, Known)>,
 }
 
 /// What became of the wish that bytes lie at Distribution's path.

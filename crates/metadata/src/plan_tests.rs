@@ -65,6 +65,7 @@ const QUERIES: &[&str] = &[
     import::IDLE_BYTES,
     links::KNOWN,
     links::ALL,
+    links::SETTLE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

@@ -1,15 +1,16 @@
-//! An export from beginning to end. What the files are to say is remembered before it is written, so that a crash leaves
-//! nothing that an import would take for news; doing it again finishes what was left.
+//! An export from beginning to end. What the files are to say is remembered before it is written, beside what they said,
+//! and what they said is forgotten when they are on the disk: so neither a crash nor a power cut leaves anything that an
+//! import would take for news, and doing it again finishes what was left.
 
 use std::io;
 use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, RepositoryLinks};
-use metadata::{Exportable, Link, LinkName, Rekeyed, RepositoryKind};
+use metadata::{Exportable, Known, LinkName, Rekeyed, RepositoryKind};
 use oci::{Digest, RepositoryName, Tag};
 
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Wanted};
 use super::report::{ExportConflict, ExportReport};
 use super::write;
 use crate::content::error::Error;
@@ -21,6 +22,9 @@ use crate::content::uploads::fresh_id;
 const NAMES: u64 = 500;
 /// Links handled at once.
 const LINKS: usize = 1000;
+
+/// Links that wait for one flush, about.
+const UNFLUSHED: usize = 10_000;
 
 /// What an export tells on its way.
 pub(super) type Told<'a> = dyn FnMut(&ExportReport, Option<&ExportConflict>) + Send + 'a;
@@ -45,6 +49,7 @@ impl Content {
             files: LinkFiles::below(root).map_err(unwritten)?,
             store: Arc::new(Filesystem::open(root)?),
             report: ExportReport::default(),
+            unflushed: Unflushed::default(),
             told,
         };
         let mut last = None;
@@ -56,15 +61,21 @@ impl Content {
                 export.repository(name).await?;
             }
         }
-        let (files, report) = (export.files, export.report);
-        let flushed = tokio::task::spawn_blocking(move || files.flush()).await?;
-        flushed.map_err(unwritten)?;
+        export.settle().await?;
         // What is there now is known: nothing of it has to be imported when the server starts.
         if self.metadata.ended_import().await?.is_none() {
             self.metadata.end_import("{}".to_owned()).await?;
         }
-        Ok(report)
+        Ok(export.report)
     }
+}
+
+/// What a power cut could undo, by repository.
+#[derive(Default)]
+struct Unflushed {
+    written: Vec<(RepositoryName, Vec<LinkName>)>,
+    removed: Vec<(RepositoryName, Vec<LinkName>)>,
+    count: usize,
 }
 
 struct Export<'a, 't> {
@@ -72,6 +83,7 @@ struct Export<'a, 't> {
     files: LinkFiles,
     store: Arc<Filesystem>,
     report: ExportReport,
+    unflushed: Unflushed,
     told: &'a mut Told<'t>,
 }
 
@@ -173,23 +185,23 @@ impl Export<'_, '_> {
         Ok(())
     }
 
-    async fn write(
-        &mut self,
-        links: &RepositoryLinks,
-        wanted: Vec<(Link, Option<Digest>)>,
-    ) -> Result<(), Error> {
+    async fn write(&mut self, links: &RepositoryLinks, wanted: Vec<Wanted>) -> Result<(), Error> {
         let looking = links.clone();
         let due = tokio::task::spawn_blocking(move || write::look(&looking, wanted)).await?;
         let due = due.map_err(unwritten)?;
         for conflict in &due.conflicts {
             self.conflict(conflict);
         }
-        let news = due.write.iter().chain(&due.remember).cloned();
-        let news: Vec<Link> = news.collect();
+        let news: Vec<_> = due.write.iter().chain(&due.remember).cloned().collect();
         if news.is_empty() {
             return Ok(());
         }
+        if due.flush_first {
+            flush(&self.files).await?;
+        }
         let name = links.name();
+        let unsettled = news.iter().filter(|(_, known)| known.previous.is_some());
+        let unsettled: Vec<LinkName> = unsettled.map(|(name, _)| name.clone()).collect();
         self.content
             .metadata
             .remember_links(name, name, news)
@@ -197,13 +209,18 @@ impl Export<'_, '_> {
         self.report.written += due.write.len() as u64;
         let (writing, links) = (links.clone(), due.write);
         let written = tokio::task::spawn_blocking(move || write::write(&writing, &links)).await?;
-        written.map_err(unwritten)
+        written.map_err(unwritten)?;
+        if !unsettled.is_empty() {
+            self.unflushed.count += unsettled.len();
+            self.unflushed.written.push((name.clone(), unsettled));
+        }
+        self.settle_if_many().await
     }
 
     async fn remove(
         &mut self,
         links: &RepositoryLinks,
-        gone: Vec<Link>,
+        gone: Vec<(LinkName, Known)>,
         tags: Vec<Tag>,
         is_empty: bool,
     ) -> Result<(), Error> {
@@ -228,15 +245,44 @@ impl Export<'_, '_> {
         for conflict in &conflicts {
             self.conflict(conflict);
         }
-        for names in names.chunks(LINKS) {
-            let names = names.to_vec();
-            self.content
-                .metadata
-                .forget_links(links.name(), names)
-                .await?;
+        self.unflushed.count += names.len();
+        self.unflushed.removed.push((links.name().clone(), names));
+        self.settle_if_many().await
+    }
+
+    async fn settle_if_many(&mut self) -> Result<(), Error> {
+        if self.unflushed.count < UNFLUSHED {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    /// Makes all that was done survive a power cut, and then remembers nothing else any more.
+    async fn settle(&mut self) -> Result<(), Error> {
+        flush(&self.files).await?;
+        let metadata = &self.content.metadata;
+        let Unflushed {
+            written, removed, ..
+        } = std::mem::take(&mut self.unflushed);
+        for (files, names) in &written {
+            for names in names.chunks(LINKS) {
+                metadata.settle_links(files, names.to_vec()).await?;
+            }
+        }
+        for (files, names) in &removed {
+            for names in names.chunks(LINKS) {
+                metadata.forget_links(files, names.to_vec()).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Makes all that was written survive a power cut.
+async fn flush(files: &LinkFiles) -> Result<(), Error> {
+    let files = files.clone();
+    let flushed = tokio::task::spawn_blocking(move || files.flush()).await?;
+    flushed.map_err(unwritten)
 }
 
 /// What keeps a file from being written is for the operator, who can mend it.
