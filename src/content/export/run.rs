@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, RepositoryLinks};
-use metadata::{Exportable, Known, LinkName, Rekeyed, RepositoryKind};
+use metadata::{Exportable, Known, LinkName, RepositoryKind};
 use oci::{Digest, RepositoryName, Tag};
 
 use super::plan::{self, Plan, Wanted};
@@ -15,8 +15,7 @@ use super::report::{ExportConflict, ExportReport};
 use super::write;
 use crate::content::error::Error;
 use crate::content::import::{RootOrigin, is_unimported};
-use crate::content::store::{Content, address};
-use crate::content::uploads::fresh_id;
+use crate::content::store::Content;
 
 /// Names read at once.
 const NAMES: u64 = 500;
@@ -165,20 +164,9 @@ impl Export<'_, '_> {
         repository: &Exportable,
     ) -> Result<(), Error> {
         for (digest, key) in &repository.keyed {
-            // Nobody may decide about the digest meanwhile.
-            let _hold = self.content.in_use.hold(digest).await;
-            let from = address(digest, Some(key))?;
-            let to = address(digest, None)?;
-            let (store, id) = (Arc::clone(&self.store), fresh_id());
-            let is_free = self.content.metadata.is_plain_path_free(digest).await?;
-            if is_free {
-                tokio::task::spawn_blocking(move || store.name_again(&id, &from, &to)).await??;
-            }
-            if !is_free || self.content.metadata.rekey_blob(digest, key).await? == Rekeyed::Busy {
+            let content = self.content;
+            if let Some(reason) = content.give_plain_path(&self.store, digest, key).await? {
                 let path = links.path();
-                let reason = format!(
-                    "an older copy of {digest} is being deleted where Distribution looks for it: do this again later"
-                );
                 self.conflict(&ExportConflict { path, reason });
             }
         }
@@ -292,84 +280,5 @@ fn unwritten(error: io::Error) -> Error {
         _ => Error::Unavailable {
             reason: format!("the link files cannot be written: {error}"),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use bytes::Bytes;
-    use metadata::{Evict, EvictUnit};
-    use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
-
-    use crate::config::Cache;
-    use crate::content::{Content, ManifestSource, NewManifest, testing};
-
-    const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-
-    async fn put(
-        content: &std::sync::Arc<Content>,
-        repository: &RepositoryName,
-        source: ManifestSource<'_>,
-    ) {
-        let manifest = Manifest::parse(MANIFEST, None).expect("an index");
-        let new = NewManifest {
-            repository,
-            digest: Digest::of(Algorithm::Sha256, MANIFEST),
-            bytes: Bytes::from_static(MANIFEST),
-            manifest: &manifest,
-            media_type: &manifest.media_type,
-            tags: vec![Tag::parse("1").expect("a tag")],
-            source,
-        };
-        content.put_manifest(new).await.expect("stores");
-    }
-
-    #[tokio::test]
-    async fn bytes_under_a_key_get_distributions_path_and_lose_the_other_name_later() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let (content, _) = testing::open(directory.path(), Cache::default());
-        let content = std::sync::Arc::new(content);
-        let digest = Digest::of(Algorithm::Sha256, MANIFEST);
-        let name = |text: &str| RepositoryName::parse(text).expect("a name");
-        // The first copy is claimed and not deleted yet, as by a crash, so the second one gets a key.
-        let (mirrored, pushed) = (name("docker.io/library/nginx"), name("team/app"));
-        put(
-            &content,
-            &mirrored,
-            ManifestSource::Upstream { name: "docker.io" },
-        )
-        .await;
-        let found = content.metadata.repository(&mirrored).await;
-        let evict = Evict {
-            repository: found.expect("reads").expect("it is there").id,
-            unit: EvictUnit::Manifest(digest),
-            pulled_at: i64::MAX,
-            reclaim: [digest].into(),
-        };
-        content.metadata.evict(vec![evict]).await.expect("evicts");
-        let push = ManifestSource::Push {
-            by: "anonymous",
-            checked: false,
-        };
-        put(&content, &pushed, push).await;
-
-        let conflicts = async || {
-            let report = content.export_links(&mut |_, _| {}).await;
-            report.expect("exports").conflicts
-        };
-        assert_eq!(conflicts().await, 1, "the older copy is in the way");
-        content.finish_left_claims().await.expect("deletes");
-        assert_eq!(conflicts().await, 0);
-        let hex = digest.hex();
-        let blobs = directory.path().join("docker/registry/v2/blobs/sha256");
-        let place = blobs.join(&hex[..2]).join(&hex);
-        assert_eq!(fs::read(place.join("data")).expect("it is there"), MANIFEST);
-        content.finish_left_claims().await.expect("deletes");
-        assert_eq!(fs::read_dir(&place).expect("it is there").count(), 1);
-        let row = content.metadata.find_blob_anywhere(&digest).await;
-        assert_eq!(row.expect("reads").expect("it is live").key, None);
-        assert_eq!(conflicts().await, 0);
     }
 }
