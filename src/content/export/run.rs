@@ -43,6 +43,10 @@ impl Content {
                 reason: "what Distribution stored here was never imported: run `seawall import` or start the server first".to_owned(),
             });
         }
+        // What will be there is known: nothing of it has to be imported, also when this breaks off.
+        if self.metadata.ended_import().await?.is_none() {
+            self.metadata.end_import("{}".to_owned()).await?;
+        }
         let mut export = Export {
             content: self,
             files: LinkFiles::below(root).map_err(unwritten)?,
@@ -61,10 +65,6 @@ impl Content {
             }
         }
         export.settle().await?;
-        // What is there now is known: nothing of it has to be imported when the server starts.
-        if self.metadata.ended_import().await?.is_none() {
-            self.metadata.end_import("{}".to_owned()).await?;
-        }
         Ok(export.report)
     }
 }
@@ -280,5 +280,64 @@ fn unwritten(error: io::Error) -> Error {
         _ => Error::Unavailable {
             reason: format!("the link files cannot be written: {error}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
+
+    use crate::config::Cache;
+    use crate::content::{
+        Content, FsckRequest, ManifestSource, NewManifest, is_unimported, testing,
+    };
+
+    const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+    async fn push(content: &Arc<Content>, repository: &str) {
+        let manifest = Manifest::parse(MANIFEST, None).expect("an index");
+        let new = NewManifest {
+            repository: &RepositoryName::parse(repository).expect("a name"),
+            digest: Digest::of(Algorithm::Sha256, MANIFEST),
+            bytes: Bytes::from_static(MANIFEST),
+            manifest: &manifest,
+            media_type: &manifest.media_type,
+            tags: vec![Tag::parse("1").expect("a tag")],
+            source: ManifestSource::Push {
+                by: "anonymous",
+                checked: false,
+            },
+        };
+        content.put_manifest(new).await.expect("stores");
+    }
+
+    #[tokio::test]
+    async fn a_root_whose_first_export_broke_off_does_not_have_to_be_imported() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (content, _) = testing::open(directory.path(), Cache::default());
+        let content = Arc::new(content);
+        push(&content, "team/a").await;
+        push(&content, "team/b").await;
+        let first_is_done = tokio::sync::Notify::new();
+        let mut told = |_: &_, _: Option<&_>| first_is_done.notify_one();
+        tokio::select! {
+            biased;
+            () = first_is_done.notified() => {}
+            exported = content.export_links(&mut told) => panic!("it went on: {exported:?}"),
+        }
+        let repositories = directory.path().join("docker/registry/v2/repositories");
+        assert!(repositories.join("team/a/_manifests").exists());
+        let unimported = is_unimported(directory.path(), &content.metadata).await;
+        assert!(!unimported.expect("looks"));
+        let request = FsckRequest {
+            repair: false,
+            rate: 0,
+        };
+        assert!(content.fsck(request).await.is_ok());
+        let exported = content.export_links(&mut |_, _| {}).await;
+        assert_eq!(exported.expect("exports").tags, 2);
     }
 }
