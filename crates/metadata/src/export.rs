@@ -97,7 +97,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns a repository as its link files tell it, of one moment; all of its names are in memory at once.
+    /// Returns a repository as its link files tell it, of one moment. All of its names, and all that is remembered of its
+    /// files, are in memory at once: nothing but the size of the repository bounds that.
     pub async fn exportable(&self, repository: &RepositoryName) -> Result<Exportable> {
         self.read(repository.clone(), |tx, repository| {
             Box::pin(exportable(tx, repository))

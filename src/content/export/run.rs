@@ -2,6 +2,7 @@
 //! and what they said is forgotten when they are on the disk: so neither a crash nor a power cut leaves anything that an
 //! import would take for news, and doing it again finishes what was left.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -219,7 +220,7 @@ impl Export<'_, '_> {
                 LinkName::Revision(digest) => Some(*digest),
                 LinkName::Layer(_) | LinkName::Tag(_) | LinkName::Kept(_) => None,
             });
-            let revisions: Vec<Digest> = revisions.collect();
+            let revisions: HashSet<Digest> = revisions.collect();
             if !revisions.is_empty() {
                 write::remove_from_indexes(&removing, &tags, &revisions)?;
             }

@@ -1,6 +1,7 @@
 //! Bringing link files to what was planned, a piece at a time. A link that says something which is neither remembered nor
 //! wanted was written by somebody else, and is left.
 
+use std::collections::HashSet;
 use std::io;
 
 use blobstore::links::{LinkContent, LinkFile, LinkPlace, RepositoryLinks};
@@ -173,11 +174,11 @@ pub(super) fn remove(
     Ok((removed, files, conflicts))
 }
 
-/// Removes what the indexes of `tags` say of manifests that are gone.
+/// Removes what the indexes of `tags` say of manifests that are gone. Any of them may, so all are listed.
 pub(super) fn remove_from_indexes(
     links: &RepositoryLinks,
     tags: &[Tag],
-    gone: &[Digest],
+    gone: &HashSet<Digest>,
 ) -> io::Result<()> {
     for tag in tags {
         for digest in links.index(tag)? {
