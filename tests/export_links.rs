@@ -287,3 +287,113 @@ async fn mirrored_repositories_are_linked_by_a_server_that_is_one_mirror_and_by_
         image.top().digest
     );
 }
+
+/// Imports where no server runs, and expects that nothing new is found.
+async fn import_nothing(server: &TestServer) {
+    let imported = command(server, &["import"]).await;
+    assert_eq!(imported.code, Some(0), "{imported:#?}");
+    let told = told(&imported);
+    assert_eq!(
+        [&told["changed"], &told["unusable"]],
+        [&json!(0), &json!([])],
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_export_that_broke_off_is_finished_by_the_next_one_and_is_no_news_to_an_import() {
+    let mut server = TestServer::start().await;
+    let (old, new) = (Recipe::image("old").build(), Recipe::image("new").build());
+    let tags = ["1", "2", "3"];
+    server.client().push("team/app", &old, &tags).await;
+    export(&server).await;
+    server.client().push("team/app", &new, &tags).await;
+    server.stop().await;
+    let root = Root::at(&server.data());
+    let said = || tags.map(|tag| fs::read_to_string(root.current("team/app", tag)).unwrap());
+    let (old, new) = (old.top().digest.clone(), new.top().digest.clone());
+    let in_the_way = root
+        .current("team/app", "3")
+        .with_file_name("link.seawall.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let broken = command(&server, &["export-links"]).await;
+    assert_eq!(broken.code, Some(1), "{broken:#?}");
+    assert_eq!(said(), [&new, &new, &old].map(String::clone));
+
+    import_nothing(&server).await;
+    // A power cut takes back what was not flushed.
+    fs::write(root.current("team/app", "1"), &old).unwrap();
+    import_nothing(&server).await;
+    fs::remove_dir(&in_the_way).unwrap();
+    let finished = export(&server).await;
+    assert_eq!(finished["conflicts"], json!([]), "{finished}");
+    assert_eq!(said(), [&new, &new, &new].map(String::clone));
+    import_nothing(&server).await;
+    assert_eq!(export(&server).await["written"], json!(0));
+
+    // From now on what they said before is news like anything else.
+    for tag in ["1", "2"] {
+        fs::write(root.current("team/app", tag), &old).unwrap();
+    }
+    let outcome = command(&server, &["export-links"]).await;
+    assert_eq!(told(&outcome)["conflicts"].as_array().unwrap().len(), 2);
+    let imported = command(&server, &["import"]).await;
+    assert_eq!(told(&imported)["changed"], json!(2));
+}
+
+#[tokio::test]
+async fn a_tag_that_is_moved_again_after_an_export_broke_off_is_exported() {
+    let mut server = TestServer::start().await;
+    let images = ["a", "b", "c"].map(|name| Recipe::image(name).build());
+    let client = server.client().clone();
+    client.push("team/app", &images[0], &["1", "2"]).await;
+    export(&server).await;
+    client.push("team/app", &images[1], &["1", "2"]).await;
+    let root = Root::at(&server.data());
+    let in_the_way = root
+        .current("team/app", "2")
+        .with_file_name("link.seawall.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let broken = command(&server, &["export-links"]).await;
+    assert_eq!(broken.code, Some(1), "{broken:#?}");
+    client.push("team/app", &images[2], &["1", "2"]).await;
+    fs::remove_dir(&in_the_way).unwrap();
+    let finished = export(&server).await;
+    assert_eq!(finished["conflicts"], json!([]), "{finished}");
+    for tag in ["1", "2"] {
+        let said = fs::read_to_string(root.current("team/app", tag)).unwrap();
+        assert_eq!(said, images[2].top().digest);
+    }
+    server.stop().await;
+    import_nothing(&server).await;
+}
+
+#[tokio::test]
+async fn a_deleted_tag_whose_link_comes_back_with_a_power_cut_stays_deleted() {
+    let mut server = TestServer::start().await;
+    let image = Recipe::image("image").build();
+    let client = server.client().clone();
+    client.push("team/app", &image, &["1", "2"]).await;
+    export(&server).await;
+    client
+        .delete("/v2/team/app/manifests/1")
+        .await
+        .expect_status(202);
+    client.push("team/zoo", &image, &["1"]).await;
+    server.stop().await;
+    let root = Root::at(&server.data());
+    let link = root.current("team/app", "1");
+    // Its directory cannot be made.
+    write(&root.repository("team/zoo"), b"");
+    let broken = command(&server, &["export-links"]).await;
+    assert_eq!(broken.code, Some(1), "{broken:#?}");
+    assert!(!link.exists());
+    write(&link, image.top().digest.as_bytes());
+
+    import_nothing(&server).await;
+    fs::remove_file(root.repository("team/zoo")).unwrap();
+    let finished = export(&server).await;
+    assert_eq!(finished["tags"], json!(2), "{finished}");
+    assert!(!link.exists());
+    assert!(root.current("team/zoo", "1").is_file());
+}

@@ -45,6 +45,14 @@ impl Leftover {
         }
     }
 
+    /// Returns an upload without a row, which was published at `at`.
+    pub(super) fn published(id: UploadId, at: BlobAddress) -> Self {
+        Self {
+            published: Some(vec![at]),
+            ..Self::file(id)
+        }
+    }
+
     /// Returns an upload with a row.
     pub(super) fn row(id: UploadId) -> Self {
         Self {

@@ -4,7 +4,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use crate::database::Metadata;
 use crate::error::{Error, Result};
-use crate::links::{self, Link};
+use crate::links::{self, Known, LinkName};
 use crate::repositories::{self, RepositoryKind};
 use crate::tx::Tx;
 
@@ -22,7 +22,7 @@ pub struct Exportable {
     /// Those of the blobs and manifests whose bytes lie under a key, with the key.
     pub keyed: Vec<(Digest, String)>,
     /// What is remembered of its link files.
-    pub known: Vec<Link>,
+    pub known: Vec<(LinkName, Known)>,
 }
 
 /// What became of the wish that bytes lie at Distribution's path.
@@ -97,7 +97,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns a repository as its link files tell it, of one moment; all of its names are in memory at once.
+    /// Returns a repository as its link files tell it, of one moment. All of its names, and all that is remembered of its
+    /// files, are in memory at once: nothing but the size of the repository bounds that.
     pub async fn exportable(&self, repository: &RepositoryName) -> Result<Exportable> {
         self.read(repository.clone(), |tx, repository| {
             Box::pin(exportable(tx, repository))

@@ -6,7 +6,7 @@ use oci::{Digest, RepositoryName, Tag};
 use crate::database::Metadata;
 use crate::error::Result;
 use crate::held;
-use crate::links::{self, LinkName};
+use crate::links::{self, Known, LinkName};
 use crate::push::{self, PushManifest};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tags::{self, TagTarget};
@@ -347,7 +347,7 @@ async fn import_link(tx: &mut Tx, to: &Target<'_>, link: &ImportLink) -> Result<
     if !taken {
         return Ok(Imported::Absent);
     }
-    links::remember(tx, to.files, &name, target).await?;
+    links::remember(tx, to.files, &name, &Known::settled(*target)).await?;
     Ok(Imported::Taken)
 }
 

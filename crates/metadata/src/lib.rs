@@ -68,7 +68,7 @@ pub use import::{
 pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};
 pub use leases::{ExtendLease, LeaseOf};
-pub use links::{Link, LinkName};
+pub use links::{Known, LinkName};
 pub use manifests::ManifestRow;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresSettings;

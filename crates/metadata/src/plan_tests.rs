@@ -64,6 +64,7 @@ const QUERIES: &[&str] = &[
     import::IDLE_BYTES,
     links::KNOWN,
     links::ALL,
+    links::SETTLE,
     jobs::CLAIM,
     jobs::DUE,
     jobs::JOB,

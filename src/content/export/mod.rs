@@ -3,6 +3,7 @@
 //! wrote since and nobody imported is never overwritten.
 
 mod plan;
+mod rekey;
 mod report;
 mod run;
 mod write;

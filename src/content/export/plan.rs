@@ -2,16 +2,27 @@
 
 use std::collections::{HashMap, HashSet};
 
-use metadata::{Exportable, Link, LinkName};
+use metadata::{Exportable, Known, LinkName};
 use oci::Digest;
+
+/// A link that has to be there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Which.
+    pub(super) name: LinkName,
+    /// What it has to say.
+    pub(super) target: Digest,
+    /// What is remembered of it.
+    pub(super) known: Option<Known>,
+}
 
 /// What is to be done with a repository's link files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Links that have to be there, in the order in which Distribution writes them, each with what is remembered of it.
-    pub(super) wanted: Vec<(Link, Option<Digest>)>,
+    /// Links that have to be there, in the order in which Distribution writes them.
+    pub(super) wanted: Vec<Wanted>,
     /// Links that were there and are to go, what points before what it points to.
-    pub(super) gone: Vec<Link>,
+    pub(super) gone: Vec<(LinkName, Known)>,
 }
 
 /// Returns what is to be done.
@@ -24,10 +35,7 @@ pub(super) fn plan(repository: Exportable) -> Plan {
         ..
     } = repository;
     let held: HashSet<Digest> = layers.iter().copied().collect();
-    let mut remembered: HashMap<LinkName, Digest> = known
-        .into_iter()
-        .map(|link| (link.name, link.target))
-        .collect();
+    let mut remembered: HashMap<LinkName, Known> = known.into_iter().collect();
     let mut wanted = Vec::new();
     for name in layers {
         let is_kept = remembered.contains_key(&LinkName::Kept(name));
@@ -38,11 +46,15 @@ pub(super) fn plan(repository: Exportable) -> Plan {
         }
         // Another digest of the same bytes stays as Distribution wrote it for as long as the repository holds it.
         let target = match (&name, known) {
-            (_, Some(known)) if held.contains(&known) => known,
+            (_, Some(known)) if held.contains(&known.target) => known.target,
             (LinkName::Layer(digest), _) => *digest,
             (LinkName::Revision(_) | LinkName::Tag(_) | LinkName::Kept(_), _) => continue,
         };
-        wanted.push((Link { name, target }, known));
+        wanted.push(Wanted {
+            name,
+            target,
+            known,
+        });
     }
     let revisions = manifests
         .into_iter()
@@ -52,32 +64,41 @@ pub(super) fn plan(repository: Exportable) -> Plan {
         .map(|(tag, digest)| (LinkName::Tag(tag), digest));
     for (name, target) in revisions.chain(tags) {
         let known = remembered.remove(&name);
-        wanted.push((Link { name, target }, known));
+        wanted.push(Wanted {
+            name,
+            target,
+            known,
+        });
     }
-    let mut gone: Vec<Link> = remembered
+    let mut gone: Vec<(LinkName, Known)> = remembered
         .into_iter()
         .filter(|(name, _)| !matches!(name, LinkName::Kept(_)))
-        .map(|(name, target)| Link { name, target })
         .collect();
-    gone.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+    gone.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
     Plan { wanted, gone }
 }
 
 #[cfg(test)]
 mod tests {
-    use metadata::{Exportable, Link, LinkName};
+    use metadata::{Exportable, Known, LinkName};
     use oci::{Algorithm, Digest, Tag};
 
-    use super::plan;
+    use super::{Wanted, plan};
 
     fn digest(content: &str) -> Digest {
         Digest::of(Algorithm::Sha256, content.as_bytes())
     }
 
-    fn link(name: LinkName, target: &Digest) -> Link {
-        Link {
+    fn link(name: LinkName, target: &Digest) -> (LinkName, Known) {
+        (name, Known::settled(*target))
+    }
+
+    fn wanted(name: LinkName, target: Digest, known: Option<Digest>) -> Wanted {
+        let known = known.map(Known::settled);
+        Wanted {
             name,
-            target: *target,
+            target,
+            known,
         }
     }
 
@@ -99,12 +120,12 @@ mod tests {
             ..Exportable::default()
         });
         let wanted = vec![
-            (link(LinkName::Layer(layer), &layer), None),
-            (link(LinkName::Revision(manifest), &manifest), None),
-            (link(tag("moved"), &manifest), Some(gone)),
+            wanted(LinkName::Layer(layer), layer, None),
+            wanted(LinkName::Revision(manifest), manifest, None),
+            wanted(tag("moved"), manifest, Some(gone)),
         ];
         assert_eq!(plan.wanted, wanted);
-        let names: Vec<LinkName> = plan.gone.into_iter().map(|link| link.name).collect();
+        let names: Vec<LinkName> = plan.gone.into_iter().map(|(name, _)| name).collect();
         assert_eq!(
             names,
             [tag("gone"), LinkName::Revision(gone), LinkName::Layer(gone)]
@@ -120,7 +141,7 @@ mod tests {
                 known: vec![link(LinkName::Layer(second), &first)],
                 ..Exportable::default()
             });
-            plan.wanted.iter().map(|(link, _)| link.target).collect()
+            plan.wanted.iter().map(|link| link.target).collect()
         };
         assert_eq!(targets(vec![first, second]), [first, first]);
         assert_eq!(targets(vec![second]), [second]);

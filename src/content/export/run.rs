@@ -1,26 +1,30 @@
-//! An export from beginning to end. What the files are to say is remembered before it is written, so that a crash leaves
-//! nothing that an import would take for news; doing it again finishes what was left.
+//! An export from beginning to end. What the files are to say is remembered before it is written, beside what they said,
+//! and what they said is forgotten when they are on the disk: so neither a crash nor a power cut leaves anything that an
+//! import would take for news, and doing it again finishes what was left.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, RepositoryLinks};
-use metadata::{Exportable, Link, LinkName, Rekeyed, RepositoryKind};
+use metadata::{Exportable, Known, LinkName, RepositoryKind};
 use oci::{Digest, RepositoryName, Tag};
 
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Wanted};
 use super::report::{ExportConflict, ExportReport};
 use super::write;
 use crate::content::error::Error;
 use crate::content::import::{RootOrigin, is_unimported};
-use crate::content::store::{Content, address};
-use crate::content::uploads::fresh_id;
+use crate::content::store::Content;
 
 /// Names read at once.
 const NAMES: u64 = 500;
 /// Links handled at once.
 const LINKS: usize = 1000;
+
+/// Links that wait for one flush, about.
+const UNFLUSHED: usize = 10_000;
 
 /// What an export tells on its way.
 pub(super) type Told<'a> = dyn FnMut(&ExportReport, Option<&ExportConflict>) + Send + 'a;
@@ -40,11 +44,16 @@ impl Content {
                 reason: "what Distribution stored here was never imported: run `seawall import` or start the server first".to_owned(),
             });
         }
+        // What will be there is known: nothing of it has to be imported, also when this breaks off.
+        if self.metadata.ended_import().await?.is_none() {
+            self.metadata.end_import("{}".to_owned()).await?;
+        }
         let mut export = Export {
             content: self,
             files: LinkFiles::below(root).map_err(unwritten)?,
             store: Arc::new(Filesystem::open(root)?),
             report: ExportReport::default(),
+            unflushed: Unflushed::default(),
             told,
         };
         let mut last = None;
@@ -56,15 +65,17 @@ impl Content {
                 export.repository(name).await?;
             }
         }
-        let (files, report) = (export.files, export.report);
-        let flushed = tokio::task::spawn_blocking(move || files.flush()).await?;
-        flushed.map_err(unwritten)?;
-        // What is there now is known: nothing of it has to be imported when the server starts.
-        if self.metadata.ended_import().await?.is_none() {
-            self.metadata.end_import("{}".to_owned()).await?;
-        }
-        Ok(report)
+        export.settle().await?;
+        Ok(export.report)
     }
+}
+
+/// What a power cut could undo, by repository.
+#[derive(Default)]
+struct Unflushed {
+    written: Vec<(RepositoryName, Vec<LinkName>)>,
+    removed: Vec<(RepositoryName, Vec<LinkName>)>,
+    count: usize,
 }
 
 struct Export<'a, 't> {
@@ -72,6 +83,7 @@ struct Export<'a, 't> {
     files: LinkFiles,
     store: Arc<Filesystem>,
     report: ExportReport,
+    unflushed: Unflushed,
     told: &'a mut Told<'t>,
 }
 
@@ -153,43 +165,32 @@ impl Export<'_, '_> {
         repository: &Exportable,
     ) -> Result<(), Error> {
         for (digest, key) in &repository.keyed {
-            // Nobody may decide about the digest meanwhile.
-            let _hold = self.content.in_use.hold(digest).await;
-            let from = address(digest, Some(key))?;
-            let to = address(digest, None)?;
-            let (store, id) = (Arc::clone(&self.store), fresh_id());
-            let is_free = self.content.metadata.is_plain_path_free(digest).await?;
-            if is_free {
-                tokio::task::spawn_blocking(move || store.name_again(&id, &from, &to)).await??;
-            }
-            if !is_free || self.content.metadata.rekey_blob(digest, key).await? == Rekeyed::Busy {
+            let content = self.content;
+            if let Some(reason) = content.give_plain_path(&self.store, digest, key).await? {
                 let path = links.path();
-                let reason = format!(
-                    "an older copy of {digest} is being deleted where Distribution looks for it: do this again later"
-                );
                 self.conflict(&ExportConflict { path, reason });
             }
         }
         Ok(())
     }
 
-    async fn write(
-        &mut self,
-        links: &RepositoryLinks,
-        wanted: Vec<(Link, Option<Digest>)>,
-    ) -> Result<(), Error> {
+    async fn write(&mut self, links: &RepositoryLinks, wanted: Vec<Wanted>) -> Result<(), Error> {
         let looking = links.clone();
         let due = tokio::task::spawn_blocking(move || write::look(&looking, wanted)).await?;
         let due = due.map_err(unwritten)?;
         for conflict in &due.conflicts {
             self.conflict(conflict);
         }
-        let news = due.write.iter().chain(&due.remember).cloned();
-        let news: Vec<Link> = news.collect();
+        let news: Vec<_> = due.write.iter().chain(&due.remember).cloned().collect();
         if news.is_empty() {
             return Ok(());
         }
+        if due.flush_first {
+            flush(&self.files).await?;
+        }
         let name = links.name();
+        let unsettled = news.iter().filter(|(_, known)| known.previous.is_some());
+        let unsettled: Vec<LinkName> = unsettled.map(|(name, _)| name.clone()).collect();
         self.content
             .metadata
             .remember_links(name, name, news)
@@ -197,13 +198,18 @@ impl Export<'_, '_> {
         self.report.written += due.write.len() as u64;
         let (writing, links) = (links.clone(), due.write);
         let written = tokio::task::spawn_blocking(move || write::write(&writing, &links)).await?;
-        written.map_err(unwritten)
+        written.map_err(unwritten)?;
+        if !unsettled.is_empty() {
+            self.unflushed.count += unsettled.len();
+            self.unflushed.written.push((name.clone(), unsettled));
+        }
+        self.settle_if_many().await
     }
 
     async fn remove(
         &mut self,
         links: &RepositoryLinks,
-        gone: Vec<Link>,
+        gone: Vec<(LinkName, Known)>,
         tags: Vec<Tag>,
         is_empty: bool,
     ) -> Result<(), Error> {
@@ -214,7 +220,7 @@ impl Export<'_, '_> {
                 LinkName::Revision(digest) => Some(*digest),
                 LinkName::Layer(_) | LinkName::Tag(_) | LinkName::Kept(_) => None,
             });
-            let revisions: Vec<Digest> = revisions.collect();
+            let revisions: HashSet<Digest> = revisions.collect();
             if !revisions.is_empty() {
                 write::remove_from_indexes(&removing, &tags, &revisions)?;
             }
@@ -228,15 +234,44 @@ impl Export<'_, '_> {
         for conflict in &conflicts {
             self.conflict(conflict);
         }
-        for names in names.chunks(LINKS) {
-            let names = names.to_vec();
-            self.content
-                .metadata
-                .forget_links(links.name(), names)
-                .await?;
+        self.unflushed.count += names.len();
+        self.unflushed.removed.push((links.name().clone(), names));
+        self.settle_if_many().await
+    }
+
+    async fn settle_if_many(&mut self) -> Result<(), Error> {
+        if self.unflushed.count < UNFLUSHED {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    /// Makes all that was done survive a power cut, and then remembers nothing else any more.
+    async fn settle(&mut self) -> Result<(), Error> {
+        flush(&self.files).await?;
+        let metadata = &self.content.metadata;
+        let Unflushed {
+            written, removed, ..
+        } = std::mem::take(&mut self.unflushed);
+        for (files, names) in &written {
+            for names in names.chunks(LINKS) {
+                metadata.settle_links(files, names.to_vec()).await?;
+            }
+        }
+        for (files, names) in &removed {
+            for names in names.chunks(LINKS) {
+                metadata.forget_links(files, names.to_vec()).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Makes all that was written survive a power cut.
+async fn flush(files: &LinkFiles) -> Result<(), Error> {
+    let files = files.clone();
+    let flushed = tokio::task::spawn_blocking(move || files.flush()).await?;
+    flushed.map_err(unwritten)
 }
 
 /// What keeps a file from being written is for the operator, who can mend it.
@@ -251,79 +286,59 @@ fn unwritten(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::sync::Arc;
 
     use bytes::Bytes;
-    use metadata::{Evict, EvictUnit};
     use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
 
     use crate::config::Cache;
-    use crate::content::{Content, ManifestSource, NewManifest, testing};
+    use crate::content::{
+        Content, FsckRequest, ManifestSource, NewManifest, is_unimported, testing,
+    };
 
     const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
-    async fn put(
-        content: &std::sync::Arc<Content>,
-        repository: &RepositoryName,
-        source: ManifestSource<'_>,
-    ) {
+    async fn push(content: &Arc<Content>, repository: &str) {
         let manifest = Manifest::parse(MANIFEST, None).expect("an index");
         let new = NewManifest {
-            repository,
+            repository: &RepositoryName::parse(repository).expect("a name"),
             digest: Digest::of(Algorithm::Sha256, MANIFEST),
             bytes: Bytes::from_static(MANIFEST),
             manifest: &manifest,
             media_type: &manifest.media_type,
             tags: vec![Tag::parse("1").expect("a tag")],
-            source,
+            source: ManifestSource::Push {
+                by: "anonymous",
+                checked: false,
+            },
         };
         content.put_manifest(new).await.expect("stores");
     }
 
     #[tokio::test]
-    async fn bytes_under_a_key_get_distributions_path_and_lose_the_other_name_later() {
+    async fn a_root_whose_first_export_broke_off_does_not_have_to_be_imported() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (content, _) = testing::open(directory.path(), Cache::default());
-        let content = std::sync::Arc::new(content);
-        let digest = Digest::of(Algorithm::Sha256, MANIFEST);
-        let name = |text: &str| RepositoryName::parse(text).expect("a name");
-        // The first copy is claimed and not deleted yet, as by a crash, so the second one gets a key.
-        let (mirrored, pushed) = (name("docker.io/library/nginx"), name("team/app"));
-        put(
-            &content,
-            &mirrored,
-            ManifestSource::Upstream { name: "docker.io" },
-        )
-        .await;
-        let found = content.metadata.repository(&mirrored).await;
-        let evict = Evict {
-            repository: found.expect("reads").expect("it is there").id,
-            unit: EvictUnit::Manifest(digest),
-            pulled_at: i64::MAX,
-            reclaim: [digest].into(),
+        let content = Arc::new(content);
+        push(&content, "team/a").await;
+        push(&content, "team/b").await;
+        let first_is_done = tokio::sync::Notify::new();
+        let mut told = |_: &_, _: Option<&_>| first_is_done.notify_one();
+        tokio::select! {
+            biased;
+            () = first_is_done.notified() => {}
+            exported = content.export_links(&mut told) => panic!("it went on: {exported:?}"),
+        }
+        let repositories = directory.path().join("docker/registry/v2/repositories");
+        assert!(repositories.join("team/a/_manifests").exists());
+        let unimported = is_unimported(directory.path(), &content.metadata).await;
+        assert!(!unimported.expect("looks"));
+        let request = FsckRequest {
+            repair: false,
+            rate: 0,
         };
-        content.metadata.evict(vec![evict]).await.expect("evicts");
-        let push = ManifestSource::Push {
-            by: "anonymous",
-            checked: false,
-        };
-        put(&content, &pushed, push).await;
-
-        let conflicts = async || {
-            let report = content.export_links(&mut |_, _| {}).await;
-            report.expect("exports").conflicts
-        };
-        assert_eq!(conflicts().await, 1, "the older copy is in the way");
-        content.finish_left_claims().await.expect("deletes");
-        assert_eq!(conflicts().await, 0);
-        let hex = digest.hex();
-        let blobs = directory.path().join("docker/registry/v2/blobs/sha256");
-        let place = blobs.join(&hex[..2]).join(&hex);
-        assert_eq!(fs::read(place.join("data")).expect("it is there"), MANIFEST);
-        content.finish_left_claims().await.expect("deletes");
-        assert_eq!(fs::read_dir(&place).expect("it is there").count(), 1);
-        let row = content.metadata.find_blob_anywhere(&digest).await;
-        assert_eq!(row.expect("reads").expect("it is live").key, None);
-        assert_eq!(conflicts().await, 0);
+        assert!(content.fsck(request).await.is_ok());
+        let exported = content.export_links(&mut |_, _| {}).await;
+        assert_eq!(exported.expect("exports").tags, 2);
     }
 }

@@ -373,7 +373,10 @@ impl Importer<'_> {
         let (names, targets): (Vec<_>, Vec<_>) = links.into_iter().unzip();
         let known = metadata.known_links(repository.links.name(), names).await?;
         let pairs = known.into_iter().zip(targets);
-        Ok(pairs.map(|(known, target)| known == Some(target)).collect())
+        let is_known = |(known, target): (Option<metadata::Known>, Digest)| {
+            known.is_some_and(|known| known.covers(&target))
+        };
+        Ok(pairs.map(is_known).collect())
     }
 
     /// Records links, or says what would become of them; one answer for each.

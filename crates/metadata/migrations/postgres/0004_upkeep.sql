@@ -72,11 +72,13 @@ CREATE TABLE link_repositories (
 
 -- What was taken from link files or written into them: a file that still says it says nothing new.
 -- kind: 1 layer, 2 manifest, 3 tag, 4 a manifest that could not be used and is kept. name: a digest, or a tag's bytes.
+-- previous: while target is being written, what the file may say still, for a power cut can bring it back.
 CREATE TABLE link_files (
     link_repository_id BIGINT NOT NULL,
     kind               BIGINT NOT NULL,
     name               BYTEA  NOT NULL,
     target             BYTEA  NOT NULL,
+    previous           BYTEA,
     PRIMARY KEY (link_repository_id, kind, name)
 );
 

@@ -75,6 +75,7 @@ clauses! {
         a_link_is_taken_only_for_what_is_here,
         a_mirrored_tag_that_is_imported_is_due_to_be_asked_for,
         what_is_remembered_of_a_link_is_the_last_that_was_said,
+        a_link_that_is_being_written_may_say_what_it_said_until_it_is_settled_or_read,
         a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
         an_import_that_ended_is_told_until_the_next_one,
         a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,

@@ -4,7 +4,7 @@ use oci::ReferenceKind;
 
 use super::support::{World, commit, digest, mirror, name, push, references, tag};
 use crate::{
-    CommitBlob, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Link, LinkName,
+    CommitBlob, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Known, LinkName,
     Origin, PushManifest, ReferenceCheck, Rekeyed, RepositoryKind, Standing,
 };
 
@@ -79,7 +79,7 @@ impl World {
         self.metadata.import_links(import).await.expect("imports")
     }
 
-    async fn known(&self, repository: &str, link: LinkName) -> Option<oci::Digest> {
+    async fn known(&self, repository: &str, link: LinkName) -> Option<Known> {
         let files = name(repository);
         let known = self.metadata.known_links(&files, vec![link]);
         known.await.expect("reads").remove(0)
@@ -176,26 +176,57 @@ pub(super) async fn a_mirrored_tag_that_is_imported_is_due_to_be_asked_for(world
 
 pub(super) async fn what_is_remembered_of_a_link_is_the_last_that_was_said(world: World) {
     let (files, here) = (name("nginx"), name("docker.io/nginx"));
-    let said = |content: &str| Link {
-        name: LinkName::Tag(tag("1")),
-        target: digest(content),
+    let link = || LinkName::Tag(tag("1"));
+    let (old, new) = (digest("old"), digest("new"));
+    let writing = Known {
+        target: new,
+        previous: Some(old),
     };
-    for content in ["old", "new"] {
-        let remembered = world
-            .metadata
-            .remember_links(&files, &here, vec![said(content)]);
+    for known in [Known::settled(old), writing] {
+        let links = vec![(link(), known)];
+        let remembered = world.metadata.remember_links(&files, &here, links);
         remembered.await.expect("remembers");
+        assert_eq!(world.known("nginx", link()).await, Some(known));
     }
-    assert_eq!(
-        world.known("nginx", said("").name).await,
-        Some(digest("new"))
-    );
-    assert_eq!(world.known("other", said("").name).await, None);
+    assert_eq!(world.known("other", link()).await, None);
     let owner = world.metadata.owner_of_links(&files).await.expect("reads");
     assert_eq!(owner, Some(here));
-    let forgotten = world.metadata.forget_links(&files, vec![said("").name]);
+    let forgotten = world.metadata.forget_links(&files, vec![link()]);
     forgotten.await.expect("forgets");
-    assert_eq!(world.known("nginx", said("").name).await, None);
+    assert_eq!(world.known("nginx", link()).await, None);
+}
+
+pub(super) async fn a_link_that_is_being_written_may_say_what_it_said_until_it_is_settled_or_read(
+    world: World,
+) {
+    world.import_blobs(&["old", "new", "other"]).await;
+    let manifests = ["old", "new", "other"].map(|content| manifest(content, &[]));
+    world.import("a", manifests.to_vec()).await;
+    let (files, link) = (name("a"), || LinkName::Tag(tag("1")));
+    let writing = Known {
+        target: digest("new"),
+        previous: Some(digest("old")),
+    };
+    let says = async |content: &str| {
+        let known = world.known("a", link()).await;
+        known.expect("it is known").covers(&digest(content))
+    };
+    let remember = async || {
+        let links = vec![(link(), writing)];
+        let remembered = world.metadata.remember_links(&files, &files, links);
+        remembered.await.expect("remembers");
+    };
+    remember().await;
+    assert!(says("old").await && says("new").await && !says("other").await);
+    let told = world.metadata.exportable(&files).await.expect("reads");
+    assert!(told.known.contains(&(link(), writing)), "{told:?}");
+    let settled = world.metadata.settle_links(&files, vec![link()]);
+    settled.await.expect("settles");
+    assert!(!says("old").await && says("new").await);
+    remember().await;
+    let taken = world.import("a", vec![pointing("1", "other")]).await;
+    assert_eq!(taken, [Imported::Taken]);
+    assert!(!says("old").await && !says("new").await && says("other").await);
 }
 
 pub(super) async fn a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then(

@@ -9,7 +9,7 @@ use crate::contract::support::{
     World, commit, digest, mirror, mirrored, name, push, references, tag, upload_id,
 };
 use crate::{
-    Candidate, CheckedBlob, Claim, CommitBlob, Due, Evict, EvictUnit, Evicted, Half, Link,
+    Candidate, CheckedBlob, Claim, CommitBlob, Due, Evict, EvictUnit, Evicted, Half, Known,
     LinkName, NewJob, NewUpload, Origin, PushManifest, RepositoryId, UploadPurpose,
 };
 
@@ -59,10 +59,13 @@ pub(super) async fn fill(world: &World) -> Arc<Facts> {
     let begun = metadata.create_upload(upload(1, "alice")).await;
     begun.expect("creates");
     let running = fill_jobs(world).await;
-    let link = Link {
-        name: LinkName::Tag(tag("v1")),
-        target: digest("m"),
-    };
+    let link = (
+        LinkName::Tag(tag("v1")),
+        Known {
+            target: digest("m"),
+            previous: Some(digest("n")),
+        },
+    );
     let a = name("a");
     let linked = metadata.remember_links(&a, &a, vec![link]);
     linked.await.expect("remembers");

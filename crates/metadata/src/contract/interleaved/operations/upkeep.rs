@@ -5,7 +5,7 @@ use crate::clock::tests::NOON;
 use crate::contract::interleaved::scenario::{Facts, MIRROR, image};
 use crate::contract::support::{digest, mirror, name, tag};
 use crate::{
-    CandidateKind, FoundBlob, ImportLink, ImportLinks, Link, LinkName, RepositoryKind, Review,
+    CandidateKind, FoundBlob, ImportLink, ImportLinks, Known, LinkName, RepositoryKind, Review,
     Standing, StoredPlace, Unnoted,
 };
 
@@ -167,11 +167,14 @@ fn importing() -> Vec<Operation> {
             [
                 &name("a"),
                 &name("a"),
-                vec![Link {
-                    name: LinkName::Tag(tag("v1")),
-                    target: digest("n"),
-                }]
+                vec![(LinkName::Tag(tag("v1")), Known::settled(digest("n")))]
             ]
+        ),
+        operation!(
+            settle_links,
+            "of a repository",
+            _facts,
+            [&name("a"), vec![LinkName::Tag(tag("v1"))]]
         ),
         operation!(
             forget_links,
