@@ -446,7 +446,7 @@ async fn a_configuration_names_the_root_and_what_is_here_from_elsewhere_is_left_
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let told = &report["unusable"][0];
-    assert_eq!(told["path"], "docker/registry/v2/repositories/team/app/");
+    assert_eq!(told["path"], "docker/registry/v2/repositories/team/app");
     assert!(told["reason"].as_str().unwrap().contains("another origin"));
     assert_eq!(report["repositories"], json!(0));
     assert_eq!(world.everything(), before);

@@ -20,7 +20,6 @@ const QUERIES: &[&str] = &[
     blobs::KEY_DELETING,
     candidates::NOTE_REFERRERS,
     candidates::NOTE_ORPHAN,
-    candidates::NOTE_IF_UNKNOWN,
     candidates::PAGE_OF_DUE,
     candidates::ANY_DUE,
     candidates::OLDEST,
