@@ -2,6 +2,7 @@
 //! doing it again does nothing.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -36,6 +37,18 @@ impl World {
         let outcome = self.command(&[arguments, &["-o", "json"]].concat()).await;
         assert_eq!(outcome.code, Some(0), "{outcome:#?}");
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:#?}"))
+    }
+
+    /// Collects without grace, where no server runs.
+    async fn collect(&self, arguments: &[&str]) -> Outcome {
+        let file = self.home.path().join("collect.yml");
+        let text = json!({
+            "version": "0.1",
+            "storage": {"filesystem": {"rootdirectory": self.root.path()}},
+        });
+        fs::write(&file, text.to_string()).unwrap();
+        let mut command = seawall(self.home.path());
+        run(command.arg("garbage-collect").args(arguments).arg(file)).await
     }
 
     fn database(&self) -> Connection {
@@ -369,6 +382,43 @@ async fn nothing_idle_is_collected_while_it_is_not_known_what_a_directory_links(
     assert_eq!(world.candidates(), [""; 0]);
     world.import(&["--force"]).await;
     assert_ne!(world.candidates(), [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_collected_until_an_import_that_broke_off_came_to_its_end() {
+    for was_imported in [false, true] {
+        let world = World::new();
+        let root = &world.root;
+        root.push("a", &Recipe::image("first").build(), &["1"]);
+        if was_imported {
+            world.import(&[]).await;
+        }
+        // Idle in the first, and needed by the last alone.
+        let image = Recipe::image("last").build();
+        for blob in &image.blobs {
+            root.push_blob("a", &blob.digest, &blob.bytes);
+        }
+        root.push("z", &image, &["1"]);
+        let torn = root.tag("z", "2");
+        write(&torn.join("current/link"), b"");
+        symlink("index", torn.join("index")).unwrap();
+        let broken_off = world.command(&[]).await;
+        assert_eq!(broken_off.code, Some(1), "{broken_off:#?}");
+        for arguments in [&["-d"][..], &[]] {
+            let refused = world.collect(arguments).await;
+            assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+            assert!(refused.stderr.contains("or not to the end"), "{refused:#?}");
+        }
+        remove(&torn);
+        // The server goes on with it before it answers, also where an earlier one came to its end.
+        let (server, _home) = world.serve().await;
+        server.client().until_ready().await;
+        server.client().expect_pull("z", &image).await;
+        server
+            .client()
+            .expect_pull("a", &Recipe::image("first").build())
+            .await;
+    }
 }
 
 #[tokio::test]

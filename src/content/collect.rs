@@ -14,6 +14,7 @@ use oci::{Digest, RepositoryName};
 use tokio::time::Instant;
 
 use super::error::Error;
+use super::import::refuse_unimported;
 use super::in_use::Claim;
 use super::store::Content;
 use crate::clock::micros;
@@ -96,13 +97,14 @@ impl Content {
     /// next start.
     ///
     /// # Errors
-    /// Storage errors; what was freed before stays freed.
+    /// Storage errors; what was freed before stays freed. [`Error::Unavailable`] for a root that was not imported to the end.
     pub async fn collect(
         &self,
         request: &CollectRequest,
         found: &mut (dyn FnMut(Collected<'_>) + Send),
     ) -> Result<CollectReport, Error> {
         let _alone = self.collecting.lock().await;
+        refuse_unimported(&self.settings.root, &self.metadata).await?;
         let _under_way = self.metrics.collector().begins();
         if request.dry_run {
             let copy = self.metadata.rehearse().await?;

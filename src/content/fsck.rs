@@ -10,7 +10,7 @@ use metadata::{CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnot
 use super::damage::{Damage, Look, Seen, open_to_look};
 use super::error::Error;
 use super::fsck_files::Files;
-use super::import::is_unimported;
+use super::import::refuse_unimported;
 use super::pace::Pace;
 use super::problem::{Action, Problem, ProblemKind};
 use super::store::Content;
@@ -54,12 +54,9 @@ impl Content {
     /// Begins to compare rows with files.
     ///
     /// # Errors
-    /// Storage errors; also for the root of another program that was never imported: none of its files has a row.
+    /// Storage errors; also for the root of another program that was not imported to the end: its files have no rows yet.
     pub async fn fsck(&self, request: FsckRequest) -> Result<Fsck<'_>, Error> {
-        if is_unimported(&self.settings.root, &self.metadata).await? {
-            let reason = "the root was never imported: run `seawall import` first".to_owned();
-            return Err(Error::Unavailable { reason });
-        }
+        refuse_unimported(&self.settings.root, &self.metadata).await?;
         Ok(Fsck {
             content: self,
             repair: request.repair,

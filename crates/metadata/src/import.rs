@@ -11,6 +11,7 @@ use crate::push::{self, PushManifest};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tags::{self, TagTarget};
 use crate::tx::Tx;
+use crate::upkeep;
 use crate::value::Value;
 
 /// Who imports, as it is stored.
@@ -164,6 +165,19 @@ pub(crate) const IDLE_BYTES: &str = "INSERT INTO gc_candidates (repository_id, d
 const HIGHEST: &str = "SELECT id FROM blobs ORDER BY id DESC LIMIT 1";
 
 impl Metadata {
+    /// Records that an import begins: until [`Metadata::end_import`] nothing is reclaimed, whatever becomes of this process.
+    pub async fn begin_import(&self) -> Result<()> {
+        self.write((), |tx, ()| {
+            Box::pin(async move {
+                let importing = i64::from(true);
+                tx.execute(upkeep::IMPORTING, &[importing.into()])
+                    .await
+                    .map(drop)
+            })
+        })
+        .await
+    }
+
     /// Makes live rows for bytes that have none, and returns how many it made. Only for the one process that owns the
     /// database: a file whose deletion broke off is taken back.
     pub async fn import_blobs(&self, blobs: Vec<FoundBlob>, held_locally: bool) -> Result<u64> {
@@ -224,6 +238,8 @@ impl Metadata {
     pub async fn end_import(&self, report: String) -> Result<()> {
         self.write(report, |tx, report| {
             Box::pin(async move {
+                let importing = i64::from(false);
+                tx.execute(upkeep::IMPORTING, &[importing.into()]).await?;
                 tx.execute("DELETE FROM imports", &[]).await?;
                 let columns = [tx.now().into(), report.as_str().into()];
                 tx.execute(

@@ -13,7 +13,7 @@ use super::plan::{self, Plan};
 use super::report::{ExportConflict, ExportReport};
 use super::write;
 use crate::content::error::Error;
-use crate::content::import::{RootOrigin, is_unimported};
+use crate::content::import::{RootOrigin, refuse_unimported};
 use crate::content::store::{Content, address};
 use crate::content::uploads::fresh_id;
 
@@ -31,15 +31,11 @@ impl Content {
     /// Repositories of mirrors are exported only where the whole server is the mirror of one upstream.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for a root that was never imported, and what keeps files from being written, for the
+    /// [`Error::Unavailable`] for a root that was not imported to the end, and what keeps files from being written, for the
     /// operator; storage errors. What was written stays, and doing it again finishes the rest.
     pub async fn export_links(&self, told: &mut Told<'_>) -> Result<ExportReport, Error> {
         let root = &self.settings.root;
-        if is_unimported(root, &self.metadata).await? {
-            return Err(Error::Unavailable {
-                reason: "what Distribution stored here was never imported: run `seawall import` or start the server first".to_owned(),
-            });
-        }
+        refuse_unimported(root, &self.metadata).await?;
         let mut export = Export {
             content: self,
             files: LinkFiles::below(root).map_err(unwritten)?,

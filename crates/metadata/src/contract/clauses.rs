@@ -207,6 +207,7 @@ clauses! {
         after_another_end_local_content_is_held_back_for_one_lease,
         a_second_end_of_that_kind_begins_the_time_again_and_never_shortens_it,
         what_was_only_ever_mirrored_goes_on_being_evicted,
+        while_an_import_is_under_way_nothing_goes,
         a_pause_and_a_report_are_kept,
     }
     uploads {

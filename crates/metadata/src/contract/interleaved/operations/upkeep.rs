@@ -122,6 +122,7 @@ fn checking() -> Vec<Operation> {
 
 fn importing() -> Vec<Operation> {
     vec![
+        operation!(begin_import, "of anything", _facts, []),
         operation!(
             import_blobs,
             "new, there and being deleted",
