@@ -377,11 +377,37 @@ async fn what_cannot_be_used_is_given_up_by_force() {
 async fn nothing_idle_is_collected_while_it_is_not_known_what_a_directory_links() {
     let world = World::new();
     let root = &world.root;
-    root.push("Upper", &Recipe::image("image").build(), &["1"]);
+    let image = Recipe::image("image").build();
+    root.push("Upper", &image, &["1"]);
+    root.push("sound", &Recipe::image("sound").build(), &["1"]);
+    // Idle in a repository that is sound, and needed by the directory that nobody can read.
+    for blob in &image.blobs {
+        root.push_blob("sound", &blob.digest, &blob.bytes);
+    }
     world.import(&[]).await;
     assert_eq!(world.candidates(), [""; 0]);
+    let mut command = seawall(world.home.path());
+    let checked = run(command
+        .arg("fsck")
+        .arg("--data")
+        .arg(root.path())
+        .arg("--repair"))
+    .await;
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    assert_eq!(world.candidates(), [""; 0], "{checked:#?}");
+    let collected = world.collect(&["-m"]).await;
+    assert_eq!(collected.code, Some(0), "{collected:#?}");
+    for blob in &image.blobs {
+        assert!(root.blob(&blob.digest).exists());
+    }
     world.import(&["--force"]).await;
-    assert_ne!(world.candidates(), [""; 0]);
+    let noted = world.candidates();
+    for blob in &image.blobs {
+        let noted = noted.iter().filter(|one| one.ends_with(hex(&blob.digest)));
+        assert_eq!(noted.count(), 1);
+    }
+    world.import(&[]).await;
+    assert_eq!(world.candidates(), noted, "what was given up stays so");
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use metadata::{CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnoted, UnnotedKind};
+use metadata::{
+    Certainty, CheckCursor, CheckScope, CheckedBlob, Metadata, NameCursor, NameKind, Unnoted,
+    UnnotedKind,
+};
 
 use super::damage::{Damage, Look, Seen, open_to_look};
 use super::error::Error;
@@ -123,8 +126,7 @@ impl Fsck<'_> {
             },
             Stage::Names(kinds, after) => {
                 let Some(kind) = kinds.last().copied() else {
-                    let kinds = UnnotedKind::ALL.into_iter().rev().collect();
-                    self.stage = Stage::Unnoted(kinds, None);
+                    self.stage = Stage::Unnoted(kinds_to_note(metadata).await?, None);
                     return Ok(());
                 };
                 let page = metadata.named(kind, after.take()).await?;
@@ -219,4 +221,14 @@ impl Fsck<'_> {
             action,
         });
     }
+}
+
+/// Returns the kinds of what the collector has to know of, the last first; none while the last import could not find out
+/// what is needed: what seems idle may be needed by what could not be read.
+async fn kinds_to_note(metadata: &Metadata) -> Result<Vec<UnnotedKind>, Error> {
+    let ended = metadata.ended_import().await?;
+    if ended.is_some_and(|ended| ended.certainty == Certainty::Uncertain) {
+        return Ok(Vec::new());
+    }
+    Ok(UnnotedKind::ALL.into_iter().rev().collect())
 }

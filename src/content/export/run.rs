@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, RepositoryLinks};
-use metadata::{Exportable, Link, LinkName, Rekeyed, RepositoryKind};
+use metadata::{Certainty, Exportable, Link, LinkName, Rekeyed, RepositoryKind};
 use oci::{Digest, RepositoryName, Tag};
 
 use super::plan::{self, Plan};
@@ -57,7 +57,9 @@ impl Content {
         flushed.map_err(unwritten)?;
         // What is there now is known: nothing of it has to be imported when the server starts.
         if self.metadata.ended_import().await?.is_none() {
-            self.metadata.end_import("{}".to_owned()).await?;
+            let report = "{}".to_owned();
+            let ended = self.metadata.end_import(report, Certainty::Certain);
+            ended.await?;
         }
         Ok(report)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, Obstacle, RepositoryLinks};
-use metadata::{Metadata, Standing};
+use metadata::{Certainty, Metadata, Standing};
 use tokio::sync::mpsc;
 
 use super::origin::RootOrigin;
@@ -80,9 +80,14 @@ pub async fn import(
     metadata.begin_import().await?;
     let mut importer = Importer::new(store, Some(metadata.clone()), true, request);
     importer.run(root, told).await?;
-    if request.force || !importer.is_uncertain {
+    // Only now is it known what nothing needs, and where something was met that nobody can read, it is not known at all.
+    let certainty = if importer.is_uncertain && !request.force {
+        Certainty::Uncertain
+    } else {
+        metadata.note_idle_in_repositories().await?;
         metadata.note_idle_bytes().await?;
-    }
+        Certainty::Certain
+    };
     let report = importer.report;
     let counts = ImportReport {
         unusable: Vec::new(),
@@ -92,7 +97,7 @@ pub async fn import(
     let counts = serde_json::to_string(&counts).map_err(|error| Error::Unavailable {
         reason: error.to_string(),
     })?;
-    metadata.end_import(counts).await?;
+    metadata.end_import(counts, certainty).await?;
     Ok(report)
 }
 

@@ -81,10 +81,12 @@ CREATE TABLE link_files (
     PRIMARY KEY (link_repository_id, kind, name)
 );
 
--- The last import that came to its end: one row, or none.
+-- The last import that came to its end: one row, or none. uncertain: it met something of which nobody can say what it
+-- needs, so that nothing counts as idle that was not noted by an event.
 CREATE TABLE imports (
-    ended_at BIGINT           NOT NULL,
-    report   TEXT COLLATE "C" NOT NULL
+    ended_at  BIGINT           NOT NULL,
+    uncertain BIGINT           NOT NULL,
+    report    TEXT COLLATE "C" NOT NULL
 );
 
 -- Lines of what a job found, JSON of the program each; they go with their job.

@@ -77,6 +77,7 @@ clauses! {
         what_is_remembered_of_a_link_is_the_last_that_was_said,
         a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
         an_import_that_ended_is_told_until_the_next_one,
+        what_is_idle_is_noted_however_many_repositories_there_are,
         a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,
         bytes_under_a_key_move_to_the_plain_path_once_nothing_is_deleted_there,
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::collecting::{AT_ONCE, collected};
 use super::support::{World, commit, digest, mirror, name};
 use crate::clock::tests::{HOUR, NOON};
-use crate::{CommitBlob, Evict, EvictUnit, Evicted, Origin, upkeep};
+use crate::{Certainty, CommitBlob, Evict, EvictUnit, Evicted, Origin, upkeep};
 
 const NGINX: &str = "docker.io/library/nginx";
 
@@ -129,7 +129,7 @@ pub(super) async fn while_an_import_is_under_way_nothing_goes(world: World) {
     assert!(collected(&world, AT_ONCE).await.is_empty());
     assert!(world.gives("a", "pushed").await);
     assert!(!evicted(&world, "cached").await, "its bytes stay");
-    let ended = metadata.end_import("{}".to_owned());
+    let ended = metadata.end_import("{}".to_owned(), Certainty::Certain);
     ended.await.expect("ends");
     assert!(!metadata.upkeep().await.expect("reads").importing);
     let gone = collected(&world, AT_ONCE).await;

@@ -5,8 +5,8 @@ use crate::clock::tests::NOON;
 use crate::contract::interleaved::scenario::{Facts, MIRROR, image};
 use crate::contract::support::{digest, mirror, name, tag};
 use crate::{
-    CandidateKind, FoundBlob, ImportLink, ImportLinks, Link, LinkName, RepositoryKind, Review,
-    Standing, StoredPlace, Unnoted,
+    CandidateKind, Certainty, FoundBlob, ImportLink, ImportLinks, Link, LinkName, RepositoryKind,
+    Review, Standing, StoredPlace, Unnoted,
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -159,8 +159,14 @@ fn importing() -> Vec<Operation> {
             _facts,
             [&name("a"), Standing::Held]
         ),
+        operation!(note_idle_in_repositories, "of all", _facts, []),
         operation!(note_idle_bytes, "of all", _facts, []),
-        operation!(end_import, "with a report", _facts, ["{}".to_owned()]),
+        operation!(
+            end_import,
+            "with a report",
+            _facts,
+            ["{}".to_owned(), Certainty::Certain]
+        ),
         operation!(
             remember_links,
             "of a repository",
