@@ -2,6 +2,7 @@
 //! doing it again does nothing.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -36,6 +37,18 @@ impl World {
         let outcome = self.command(&[arguments, &["-o", "json"]].concat()).await;
         assert_eq!(outcome.code, Some(0), "{outcome:#?}");
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:#?}"))
+    }
+
+    /// Collects without grace, where no server runs.
+    async fn collect(&self, arguments: &[&str]) -> Outcome {
+        let file = self.home.path().join("collect.yml");
+        let text = json!({
+            "version": "0.1",
+            "storage": {"filesystem": {"rootdirectory": self.root.path()}},
+        });
+        fs::write(&file, text.to_string()).unwrap();
+        let mut command = seawall(self.home.path());
+        run(command.arg("garbage-collect").args(arguments).arg(file)).await
     }
 
     fn database(&self) -> Connection {
@@ -364,11 +377,74 @@ async fn what_cannot_be_used_is_given_up_by_force() {
 async fn nothing_idle_is_collected_while_it_is_not_known_what_a_directory_links() {
     let world = World::new();
     let root = &world.root;
-    root.push("Upper", &Recipe::image("image").build(), &["1"]);
+    let image = Recipe::image("image").build();
+    root.push("Upper", &image, &["1"]);
+    root.push("sound", &Recipe::image("sound").build(), &["1"]);
+    // Idle in a repository that is sound, and needed by the directory that nobody can read.
+    for blob in &image.blobs {
+        root.push_blob("sound", &blob.digest, &blob.bytes);
+    }
     world.import(&[]).await;
     assert_eq!(world.candidates(), [""; 0]);
+    let mut command = seawall(world.home.path());
+    let checked = run(command
+        .arg("fsck")
+        .arg("--data")
+        .arg(root.path())
+        .arg("--repair"))
+    .await;
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    assert_eq!(world.candidates(), [""; 0], "{checked:#?}");
+    let collected = world.collect(&["-m"]).await;
+    assert_eq!(collected.code, Some(0), "{collected:#?}");
+    for blob in &image.blobs {
+        assert!(root.blob(&blob.digest).exists());
+    }
     world.import(&["--force"]).await;
-    assert_ne!(world.candidates(), [""; 0]);
+    let noted = world.candidates();
+    for blob in &image.blobs {
+        let noted = noted.iter().filter(|one| one.ends_with(hex(&blob.digest)));
+        assert_eq!(noted.count(), 1);
+    }
+    world.import(&[]).await;
+    assert_eq!(world.candidates(), noted, "what was given up stays so");
+}
+
+#[tokio::test]
+async fn nothing_is_collected_until_an_import_that_broke_off_came_to_its_end() {
+    for was_imported in [false, true] {
+        let world = World::new();
+        let root = &world.root;
+        root.push("a", &Recipe::image("first").build(), &["1"]);
+        if was_imported {
+            world.import(&[]).await;
+        }
+        // Idle in the first, and needed by the last alone.
+        let image = Recipe::image("last").build();
+        for blob in &image.blobs {
+            root.push_blob("a", &blob.digest, &blob.bytes);
+        }
+        root.push("z", &image, &["1"]);
+        let torn = root.tag("z", "2");
+        write(&torn.join("current/link"), b"");
+        symlink("index", torn.join("index")).unwrap();
+        let broken_off = world.command(&[]).await;
+        assert_eq!(broken_off.code, Some(1), "{broken_off:#?}");
+        for arguments in [&["-d"][..], &[]] {
+            let refused = world.collect(arguments).await;
+            assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""));
+            assert!(refused.stderr.contains("or not to the end"), "{refused:#?}");
+        }
+        remove(&torn);
+        // The server goes on with it before it answers, also where an earlier one came to its end.
+        let (server, _home) = world.serve().await;
+        server.client().until_ready().await;
+        server.client().expect_pull("z", &image).await;
+        server
+            .client()
+            .expect_pull("a", &Recipe::image("first").build())
+            .await;
+    }
 }
 
 #[tokio::test]
@@ -446,7 +522,7 @@ async fn a_configuration_names_the_root_and_what_is_here_from_elsewhere_is_left_
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let told = &report["unusable"][0];
-    assert_eq!(told["path"], "docker/registry/v2/repositories/team/app/");
+    assert_eq!(told["path"], "docker/registry/v2/repositories/team/app");
     assert!(told["reason"].as_str().unwrap().contains("another origin"));
     assert_eq!(report["repositories"], json!(0));
     assert_eq!(world.everything(), before);

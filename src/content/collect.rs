@@ -14,6 +14,7 @@ use oci::{Digest, RepositoryName};
 use tokio::time::Instant;
 
 use super::error::Error;
+use super::import::refuse_unimported;
 use super::in_use::Claim;
 use super::store::Content;
 use crate::clock::micros;
@@ -96,7 +97,7 @@ impl Content {
     /// next start.
     ///
     /// # Errors
-    /// Storage errors; what was freed before stays freed.
+    /// Storage errors; what was freed before stays freed. [`Error::Unavailable`] for a root that was not imported to the end.
     pub async fn collect(
         &self,
         request: &CollectRequest,
@@ -106,6 +107,7 @@ impl Content {
             return self.rehearse(request, found).await;
         }
         let _alone = self.collecting.lock().await;
+        refuse_unimported(&self.settings.root, &self.metadata).await?;
         let _under_way = self.metrics.collector().begins();
         self.finish_left_claims().await?;
         let started = self.metadata.now();

@@ -5,12 +5,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use metadata::{CheckCursor, CheckScope, CheckedBlob, NameCursor, NameKind, Unnoted, UnnotedKind};
+use metadata::{
+    Certainty, CheckCursor, CheckScope, CheckedBlob, Metadata, NameCursor, NameKind, Unnoted,
+    UnnotedKind,
+};
 
 use super::damage::{Damage, Look, Seen, open_to_look};
 use super::error::Error;
 use super::fsck_files::Files;
-use super::import::is_unimported;
+use super::import::refuse_unimported;
 use super::pace::Pace;
 use super::problem::{Action, Problem, ProblemKind};
 use super::store::Content;
@@ -54,12 +57,9 @@ impl Content {
     /// Begins to compare rows with files.
     ///
     /// # Errors
-    /// Storage errors; also for the root of another program that was never imported: none of its files has a row.
+    /// Storage errors; also for the root of another program that was not imported to the end: its files have no rows yet.
     pub async fn fsck(&self, request: FsckRequest) -> Result<Fsck<'_>, Error> {
-        if is_unimported(&self.settings.root, &self.metadata).await? {
-            let reason = "the root was never imported: run `seawall import` first".to_owned();
-            return Err(Error::Unavailable { reason });
-        }
+        refuse_unimported(&self.settings.root, &self.metadata).await?;
         Ok(Fsck {
             content: self,
             repair: request.repair,
@@ -126,8 +126,7 @@ impl Fsck<'_> {
             },
             Stage::Names(kinds, after) => {
                 let Some(kind) = kinds.last().copied() else {
-                    let kinds = UnnotedKind::ALL.into_iter().rev().collect();
-                    self.stage = Stage::Unnoted(kinds, None);
+                    self.stage = Stage::Unnoted(kinds_to_note(metadata).await?, None);
                     return Ok(());
                 };
                 let page = metadata.named(kind, after.take()).await?;
@@ -222,4 +221,14 @@ impl Fsck<'_> {
             action,
         });
     }
+}
+
+/// Returns the kinds of what the collector has to know of, the last first; none while the last import could not find out
+/// what is needed: what seems idle may be needed by what could not be read.
+async fn kinds_to_note(metadata: &Metadata) -> Result<Vec<UnnotedKind>, Error> {
+    let ended = metadata.ended_import().await?;
+    if ended.is_some_and(|ended| ended.certainty == Certainty::Uncertain) {
+        return Ok(Vec::new());
+    }
+    Ok(UnnotedKind::ALL.into_iter().rev().collect())
 }

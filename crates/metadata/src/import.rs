@@ -11,13 +11,11 @@ use crate::push::{self, PushManifest};
 use crate::repositories::{self, Origin, RepositoryId, RepositoryKind};
 use crate::tags::{self, TagTarget};
 use crate::tx::Tx;
+use crate::upkeep;
 use crate::value::Value;
 
 /// Who imports, as it is stored.
 const BY: &str = "system:import";
-
-/// How many rows of blobs one statement looks at.
-const RANGE: i64 = 10_000;
 
 /// Bytes that lie at Distribution's path of their digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +103,22 @@ pub enum Standing {
     Held,
 }
 
+/// Whether an import found out what all of the root needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// It did, or what it could not find out was given up.
+    Certain,
+    /// It did not: what seems idle may be needed by what could not be read.
+    Uncertain,
+}
+
 /// The last import that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedImport {
     /// When, in microseconds since 1970.
     pub at: i64,
+    /// Whether it found out what all of the root needs.
+    pub certainty: Certainty,
     /// What the program said about it.
     pub report: String,
 }
@@ -140,30 +149,22 @@ const DATE_TAG: &str = "UPDATE tags SET updated_at = $3, \
         created_at = CASE WHEN created_at = $4 THEN $3 ELSE created_at END \
     WHERE repository_id = $1 AND name = $2";
 
-pub(crate) const IDLE_BLOBS: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
-    SELECT l.repository_id, l.digest, 1, CAST($2 AS BIGINT) FROM repository_blobs l \
-    WHERE l.repository_id = $1 \
-        AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.repository_id = $1 AND c.child = l.digest) \
-        AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repository_id = $1 AND m.digest = l.digest) \
-    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
-
-pub(crate) const IDLE_MANIFESTS: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
-    SELECT m.repository_id, m.digest, 2, CAST($2 AS BIGINT) FROM manifests m \
-    WHERE m.repository_id = $1 \
-        AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository_id = $1 AND t.digest = m.digest) \
-    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
-
-pub(crate) const IDLE_BYTES: &str = "INSERT INTO gc_candidates (repository_id, digest, kind, since) \
-    SELECT 0, b.digest, 1, CAST($3 AS BIGINT) FROM blobs b \
-    WHERE b.state = 1 AND b.id > $1 AND b.id <= $2 \
-        AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) \
-        AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = b.digest) \
-        AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = b.digest) \
-    ON CONFLICT (repository_id, digest, kind) DO NOTHING";
-
-const HIGHEST: &str = "SELECT id FROM blobs ORDER BY id DESC LIMIT 1";
+const ENDED: &str = "INSERT INTO imports (ended_at, uncertain, report) VALUES ($1, $2, $3)";
 
 impl Metadata {
+    /// Records that an import begins: until [`Metadata::end_import`] nothing is reclaimed, whatever becomes of this process.
+    pub async fn begin_import(&self) -> Result<()> {
+        self.write((), |tx, ()| {
+            Box::pin(async move {
+                let importing = i64::from(true);
+                tx.execute(upkeep::IMPORTING, &[importing.into()])
+                    .await
+                    .map(drop)
+            })
+        })
+        .await
+    }
+
     /// Makes live rows for bytes that have none, and returns how many it made. Only for the one process that owns the
     /// database: a file whose deletion broke off is taken back.
     pub async fn import_blobs(&self, blobs: Vec<FoundBlob>, held_locally: bool) -> Result<u64> {
@@ -185,7 +186,7 @@ impl Metadata {
             .await
     }
 
-    /// Ends the import of a repository: holds it, or lets it be collected again, and notes what nothing there needs.
+    /// Ends the import of a repository: holds it, or lets it be collected again.
     pub async fn end_import_of(
         &self,
         repository: &RepositoryName,
@@ -198,40 +199,16 @@ impl Metadata {
         .await
     }
 
-    /// Notes all bytes that no repository holds or names, so that they are collected after their grace.
-    pub async fn note_idle_bytes(&self) -> Result<()> {
-        let mut from = 0_i64;
-        loop {
-            let more = self.write(from, |tx, from| {
-                Box::pin(async move {
-                    let highest = tx.query_one(HIGHEST, &[]).await?;
-                    let highest = highest.map(|row| row.i64(0)).transpose()?.unwrap_or(0);
-                    let to = from.saturating_add(RANGE);
-                    let now = tx.now();
-                    tx.execute(IDLE_BYTES, &[(*from).into(), to.into(), now.into()])
-                        .await?;
-                    Ok(to < highest)
-                })
-            });
-            if !more.await? {
-                return Ok(());
-            }
-            from += RANGE;
-        }
-    }
-
     /// Records that an import came to its end.
-    pub async fn end_import(&self, report: String) -> Result<()> {
-        self.write(report, |tx, report| {
+    pub async fn end_import(&self, report: String, certainty: Certainty) -> Result<()> {
+        self.write((report, certainty), |tx, (report, certainty)| {
             Box::pin(async move {
+                let importing = i64::from(false);
+                tx.execute(upkeep::IMPORTING, &[importing.into()]).await?;
                 tx.execute("DELETE FROM imports", &[]).await?;
-                let columns = [tx.now().into(), report.as_str().into()];
-                tx.execute(
-                    "INSERT INTO imports (ended_at, report) VALUES ($1, $2)",
-                    &columns,
-                )
-                .await
-                .map(drop)
+                let uncertain = i64::from(*certainty == Certainty::Uncertain);
+                let columns = [tx.now().into(), uncertain.into(), report.as_str().into()];
+                tx.execute(ENDED, &columns).await.map(drop)
             })
         })
         .await
@@ -242,12 +219,18 @@ impl Metadata {
         self.read((), |tx, ()| {
             Box::pin(async move {
                 let row = tx
-                    .query_one("SELECT ended_at, report FROM imports", &[])
+                    .query_one("SELECT ended_at, uncertain, report FROM imports", &[])
                     .await?;
                 row.map(|row| {
+                    let certainty = if row.bool(1)? {
+                        Certainty::Uncertain
+                    } else {
+                        Certainty::Certain
+                    };
                     Ok(EndedImport {
                         at: row.i64(0)?,
-                        report: row.text(1)?.to_owned(),
+                        certainty,
+                        report: row.text(2)?.to_owned(),
                     })
                 })
                 .transpose()
@@ -434,13 +417,9 @@ async fn end_import_of(tx: &mut Tx, repository: &RepositoryName, standing: Stand
     let Some((id, RepositoryKind::Local)) = repositories::find(tx, repository).await? else {
         return Ok(());
     };
-    let now = tx.now();
     match standing {
         Standing::Held => held::hold(tx, id).await?,
         Standing::Sound => held::release(tx, id).await?,
     };
-    for sql in [IDLE_BLOBS, IDLE_MANIFESTS] {
-        tx.execute(sql, &[id.value(), now.into()]).await?;
-    }
     Ok(())
 }

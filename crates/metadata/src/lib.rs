@@ -14,6 +14,7 @@ mod database;
 mod error;
 mod export;
 mod held;
+mod idle;
 mod import;
 mod job_lines;
 mod jobs;
@@ -63,7 +64,7 @@ pub use database::Metadata;
 pub use error::{Error, Result};
 pub use export::{Exportable, Rekeyed};
 pub use import::{
-    EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
+    Certainty, EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
 };
 pub use job_lines::{JOB_LINES_MAX, JobLine};
 pub use jobs::{Claim, ClaimedJob, JobRow, JobState, NewJob, Outcome, Postponed, Tick};

@@ -3,9 +3,9 @@
 use crate::sqlite::{Access, Connection};
 use crate::value::Value;
 use crate::{
-    blobs, cached, candidates, consistency, damage, export, held, import, job_lines, jobs, leases,
-    links, manifests, migrate, pulls, push, reclaim, referrers, repositories, review, tag_moves,
-    tags, uploads,
+    blobs, cached, candidates, consistency, damage, export, held, idle, import, job_lines, jobs,
+    leases, links, manifests, migrate, pulls, push, reclaim, referrers, repositories, review,
+    tag_moves, tags, uploads,
 };
 
 const QUERIES: &[&str] = &[
@@ -55,13 +55,14 @@ const QUERIES: &[&str] = &[
     export::TAGS,
     export::KEY,
     export::AT_PLAIN_PATH,
+    idle::LOCAL,
+    idle::IDLE_BLOBS,
+    idle::IDLE_MANIFESTS,
+    idle::IDLE_BYTES,
     import::LIVE,
     import::REVIVE,
     import::QUARANTINED,
     import::HOLD_LOCALLY,
-    import::IDLE_BLOBS,
-    import::IDLE_MANIFESTS,
-    import::IDLE_BYTES,
     links::KNOWN,
     links::ALL,
     links::SETTLE,

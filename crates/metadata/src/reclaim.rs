@@ -80,10 +80,11 @@ pub enum Place {
 
 /// `$1` digest, `$2` now. The one statement that takes bytes from everybody, whoever wants them gone: it asks once more
 /// that they are live or quarantined, that nobody holds, names or leases them, and after an unclean end that no local
-/// repository ever held them.
+/// repository ever held them; and that no import is under way, as what it did not come to yet may need them.
 pub(crate) const CLAIM: &str = "UPDATE blobs SET state = 2, delete_after = $2 \
     WHERE ((digest = $1 AND state = 1) OR (digest = $1 AND state = 3)) AND lease_until <= $2 \
         AND (held_locally = 0 OR NOT EXISTS (SELECT 1 FROM upkeep u WHERE u.hold_until > $2)) \
+        AND NOT EXISTS (SELECT 1 FROM upkeep u WHERE u.importing = 1) \
         AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.digest = $1) \
         AND NOT EXISTS (SELECT 1 FROM manifest_refs c WHERE c.child = $1) \

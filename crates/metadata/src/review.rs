@@ -101,15 +101,20 @@ impl Metadata {
 }
 
 async fn review_batch(tx: &mut Tx, review: &Review) -> Result<Reviewed> {
-    let hold_until = upkeep::read(tx).await?.hold_until;
+    let upkeep = upkeep::read(tx).await?;
     let mut reviewed = Reviewed::default();
+    if upkeep.importing {
+        // What the import did not come to yet may hold any of them.
+        reviewed.verdicts = vec![Verdict::NotDue; review.candidates.len()];
+        return Ok(reviewed);
+    }
     for candidate in &review.candidates {
         if reviewed.next.len() > MOST_FREED {
             break;
         }
         let mut one = One {
             candidate,
-            hold_until,
+            hold_until: upkeep.hold_until,
             reviewed: &mut reviewed,
         };
         let verdict = one.review(tx, review).await?;

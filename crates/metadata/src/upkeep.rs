@@ -15,6 +15,8 @@ pub struct Upkeep {
     pub hold_until: i64,
     /// Whether an operator stopped the collector.
     pub paused: bool,
+    /// Whether an import began and did not come to its end: until then nothing is reclaimed.
+    pub importing: bool,
     /// What the caller stored about the last collection.
     pub report: Option<String>,
 }
@@ -25,7 +27,10 @@ pub(crate) const BEGIN: &str = "UPDATE upkeep \
 
 pub(crate) const END: &str = "UPDATE upkeep SET clean = 1";
 
-const READ: &str = "SELECT hold_until, gc_paused, gc_report FROM upkeep";
+/// `$1` whether an import is under way from now on.
+pub(crate) const IMPORTING: &str = "UPDATE upkeep SET importing = $1";
+
+const READ: &str = "SELECT hold_until, gc_paused, importing, gc_report FROM upkeep";
 const PAUSE: &str = "UPDATE upkeep SET gc_paused = $1";
 const REPORT: &str = "UPDATE upkeep SET gc_report = $1";
 
@@ -95,6 +100,7 @@ pub(crate) async fn read(tx: &mut Tx) -> Result<Upkeep> {
     Ok(Upkeep {
         hold_until: row.i64(0)?,
         paused: row.bool(1)?,
-        report: row.opt_text(2)?.map(str::to_owned),
+        importing: row.bool(2)?,
+        report: row.opt_text(3)?.map(str::to_owned),
     })
 }

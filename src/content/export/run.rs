@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, RepositoryLinks};
-use metadata::{Exportable, Known, LinkName, RepositoryKind};
+use metadata::{Certainty, Exportable, Known, LinkName, RepositoryKind};
 use oci::{Digest, RepositoryName, Tag};
 
 use super::plan::{self, Plan, Wanted};
 use super::report::{ExportConflict, ExportReport};
 use super::write;
 use crate::content::error::Error;
-use crate::content::import::{RootOrigin, is_unimported};
+use crate::content::import::{RootOrigin, refuse_unimported};
 use crate::content::store::Content;
 
 /// Names read at once.
@@ -35,18 +35,16 @@ impl Content {
     /// Repositories of mirrors are exported only where the whole server is the mirror of one upstream.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] for a root that was never imported, and what keeps files from being written, for the
+    /// [`Error::Unavailable`] for a root that was not imported to the end, and what keeps files from being written, for the
     /// operator; storage errors. What was written stays, and doing it again finishes the rest.
     pub async fn export_links(&self, told: &mut Told<'_>) -> Result<ExportReport, Error> {
         let root = &self.settings.root;
-        if is_unimported(root, &self.metadata).await? {
-            return Err(Error::Unavailable {
-                reason: "what Distribution stored here was never imported: run `seawall import` or start the server first".to_owned(),
-            });
-        }
+        refuse_unimported(root, &self.metadata).await?;
         // What will be there is known: nothing of it has to be imported, also when this breaks off.
         if self.metadata.ended_import().await?.is_none() {
-            self.metadata.end_import("{}".to_owned()).await?;
+            let report = "{}".to_owned();
+            let ended = self.metadata.end_import(report, Certainty::Certain);
+            ended.await?;
         }
         let mut export = Export {
             content: self,

@@ -12,4 +12,5 @@ mod verify;
 
 pub use origin::RootOrigin;
 pub use report::{ImportReport, Unusable};
+pub(super) use run::refuse_unimported;
 pub use run::{ImportRequest, dry_run, import, is_unimported};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use blobstore::filesystem::Filesystem;
 use blobstore::links::{LinkFiles, Obstacle, RepositoryLinks};
-use metadata::{Metadata, Standing};
+use metadata::{Certainty, Metadata, Standing};
 use tokio::sync::mpsc;
 
 use super::origin::RootOrigin;
@@ -34,14 +34,36 @@ pub struct ImportRequest {
 /// Told how far it is, again and again.
 pub(super) type Told<'a> = dyn FnMut(&ImportReport) + Send + 'a;
 
-/// Tells whether link files lie below `root` and none were ever imported.
+/// Tells whether link files lie below `root` and none were ever imported, or an import did not come to its end.
 ///
 /// # Errors
 /// Storage errors; what may not be read is told with its path.
 pub async fn is_unimported(root: &Path, metadata: &Metadata) -> Result<bool, Error> {
+    if metadata.upkeep().await?.importing {
+        return Ok(true);
+    }
+    if metadata.ended_import().await?.is_some() {
+        return Ok(false);
+    }
     let links = LinkFiles::below(root).map_err(unreadable)?;
     let any = tokio::task::spawn_blocking(move || links.any()).await?;
-    Ok(any.map_err(unreadable)? && metadata.ended_import().await?.is_none())
+    any.map_err(unreadable)
+}
+
+/// Lets only those go on to whom a half-imported root is no danger: nobody knows yet what the rest of it needs.
+///
+/// # Errors
+/// [`Error::Unavailable`] where [`is_unimported`], for the operator; and its own.
+pub(in crate::content) async fn refuse_unimported(
+    root: &Path,
+    metadata: &Metadata,
+) -> Result<(), Error> {
+    if is_unimported(root, metadata).await? {
+        return Err(Error::Unavailable {
+            reason: "what Distribution stored here was never imported, or not to the end: run `seawall import` or start the server first".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Imports everything below `root` into `metadata`, which this process alone may be using.
@@ -55,11 +77,17 @@ pub async fn import(
     told: &mut Told<'_>,
 ) -> Result<ImportReport, Error> {
     let store = Filesystem::open(root)?;
+    metadata.begin_import().await?;
     let mut importer = Importer::new(store, Some(metadata.clone()), true, request);
     importer.run(root, told).await?;
-    if request.force || !importer.is_uncertain {
+    // Only now is it known what nothing needs, and where something was met that nobody can read, it is not known at all.
+    let certainty = if importer.is_uncertain && !request.force {
+        Certainty::Uncertain
+    } else {
+        metadata.note_idle_in_repositories().await?;
         metadata.note_idle_bytes().await?;
-    }
+        Certainty::Certain
+    };
     let report = importer.report;
     let counts = ImportReport {
         unusable: Vec::new(),
@@ -69,7 +97,7 @@ pub async fn import(
     let counts = serde_json::to_string(&counts).map_err(|error| Error::Unavailable {
         reason: error.to_string(),
     })?;
-    metadata.end_import(counts).await?;
+    metadata.end_import(counts, certainty).await?;
     Ok(report)
 }
 

@@ -17,14 +17,16 @@ CREATE INDEX gc_candidates_due ON gc_candidates (parked, since, repository_id, d
 
 -- Of this process and its collector; one row. clean: whether the last process that held the database ended in order.
 -- hold_until: after an unclean end, until when nothing is reclaimed that a local repository ever held.
+-- importing: whether an import began and did not come to its end; until it does nothing is reclaimed.
 -- report: JSON of the program, about the last collection that ended.
 CREATE TABLE upkeep (
     clean      BIGINT           NOT NULL,
     hold_until BIGINT           NOT NULL,
     gc_paused  BIGINT           NOT NULL,
+    importing  BIGINT           NOT NULL,
     gc_report  TEXT COLLATE "C"
 );
-INSERT INTO upkeep (clean, hold_until, gc_paused, gc_report) VALUES (1, 0, 0, NULL);
+INSERT INTO upkeep (clean, hold_until, gc_paused, importing, gc_report) VALUES (1, 0, 0, 0, NULL);
 
 -- state of a blob, one more: 3 quarantined, its bytes are not what its digest says; it does not exist to anybody.
 -- held_locally: whether a local repository ever held it. revision: counts the times its bytes were written.
@@ -82,10 +84,12 @@ CREATE TABLE link_files (
     PRIMARY KEY (link_repository_id, kind, name)
 );
 
--- The last import that came to its end: one row, or none.
+-- The last import that came to its end: one row, or none. uncertain: it met something of which nobody can say what it
+-- needs, so that nothing counts as idle that was not noted by an event.
 CREATE TABLE imports (
-    ended_at BIGINT           NOT NULL,
-    report   TEXT COLLATE "C" NOT NULL
+    ended_at  BIGINT           NOT NULL,
+    uncertain BIGINT           NOT NULL,
+    report    TEXT COLLATE "C" NOT NULL
 );
 
 -- Lines of what a job found, JSON of the program each; they go with their job.

@@ -78,6 +78,7 @@ clauses! {
         a_link_that_is_being_written_may_say_what_it_said_until_it_is_settled_or_read,
         a_repository_is_held_until_it_is_sound_and_its_candidates_wake_then,
         an_import_that_ended_is_told_until_the_next_one,
+        what_is_idle_is_noted_however_many_repositories_there_are,
         a_repository_is_told_as_its_links_tell_it_with_what_is_remembered,
         bytes_under_a_key_move_to_the_plain_path_once_nothing_is_deleted_there,
     }
@@ -209,6 +210,7 @@ clauses! {
         after_another_end_local_content_is_held_back_for_one_lease,
         a_second_end_of_that_kind_begins_the_time_again_and_never_shortens_it,
         what_was_only_ever_mirrored_goes_on_being_evicted,
+        while_an_import_is_under_way_nothing_goes,
         a_pause_and_a_report_are_kept,
     }
     uploads {

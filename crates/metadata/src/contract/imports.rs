@@ -4,8 +4,8 @@ use oci::ReferenceKind;
 
 use super::support::{World, commit, digest, mirror, name, push, references, tag};
 use crate::{
-    CommitBlob, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Known, LinkName,
-    Origin, PushManifest, ReferenceCheck, Rekeyed, RepositoryKind, Standing,
+    Certainty, CommitBlob, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Known,
+    LinkName, Origin, PushManifest, ReferenceCheck, Rekeyed, RepositoryKind, Standing,
 };
 
 const AT: i64 = 1_000;
@@ -250,6 +250,9 @@ pub(super) async fn a_repository_is_held_until_it_is_sound_and_its_candidates_wa
     };
     end(Standing::Held).await;
     assert!(world.is_held("held").await);
+    assert_eq!(world.candidates().await, [], "no end of one says it");
+    let idle = world.metadata.note_idle_in_repositories();
+    idle.await.expect("notes");
     world.metadata.note_idle_bytes().await.expect("notes");
     let noted = world.candidates().await;
     let repository = noted.last().expect("something is noted").0;
@@ -285,12 +288,29 @@ pub(super) async fn a_repository_is_held_until_it_is_sound_and_its_candidates_wa
 
 pub(super) async fn an_import_that_ended_is_told_until_the_next_one(world: World) {
     assert_eq!(world.metadata.ended_import().await.expect("reads"), None);
-    for report in ["first", "second"] {
-        let ended = world.metadata.end_import(report.to_owned()).await;
-        ended.expect("writes");
+    use Certainty::{Certain, Uncertain};
+    for (report, certainty) in [("first", Certain), ("second", Uncertain)] {
+        let ended = world.metadata.end_import(report.to_owned(), certainty);
+        ended.await.expect("writes");
+        let ended = world.metadata.ended_import().await.expect("reads");
+        let ended = ended.expect("one ended");
+        assert_eq!(
+            (ended.report.as_str(), ended.certainty),
+            (report, certainty)
+        );
     }
-    let ended = world.metadata.ended_import().await.expect("reads");
-    assert_eq!(ended.expect("one ended").report, "second");
+}
+
+pub(super) async fn what_is_idle_is_noted_however_many_repositories_there_are(world: World) {
+    world.import_blobs(&["idle"]).await;
+    for number in 0..41 {
+        world
+            .import(&format!("r{number}"), vec![layer("idle")])
+            .await;
+    }
+    let idle = world.metadata.note_idle_in_repositories();
+    idle.await.expect("notes");
+    assert_eq!(world.candidates().await.len(), 41);
 }
 
 pub(super) async fn a_repository_is_told_as_its_links_tell_it_with_what_is_remembered(

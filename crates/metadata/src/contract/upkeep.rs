@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::collecting::{AT_ONCE, collected};
 use super::support::{World, commit, digest, mirror, name};
 use crate::clock::tests::{HOUR, NOON};
-use crate::{CommitBlob, Evict, EvictUnit, Evicted, Origin, upkeep};
+use crate::{Certainty, CommitBlob, Evict, EvictUnit, Evicted, Origin, upkeep};
 
 const NGINX: &str = "docker.io/library/nginx";
 
@@ -118,6 +118,26 @@ pub(super) async fn what_was_only_ever_mirrored_goes_on_being_evicted(world: Wor
     world.clock.advance(HOUR);
     let gone = collected(&world, AT_ONCE).await;
     assert_eq!(gone, BTreeSet::from([digest("shared")]));
+}
+
+pub(super) async fn while_an_import_is_under_way_nothing_goes(world: World) {
+    world.commit(local_blob("pushed")).await;
+    world.commit(mirrored_blob("cached")).await;
+    let metadata = &world.metadata;
+    metadata.begin_import().await.expect("begins");
+    assert!(metadata.upkeep().await.expect("reads").importing);
+    assert!(collected(&world, AT_ONCE).await.is_empty());
+    assert!(world.gives("a", "pushed").await);
+    assert!(!evicted(&world, "cached").await, "its bytes stay");
+    let ended = metadata.end_import("{}".to_owned(), Certainty::Certain);
+    ended.await.expect("ends");
+    assert!(!metadata.upkeep().await.expect("reads").importing);
+    let gone = collected(&world, AT_ONCE).await;
+    assert_eq!(
+        gone,
+        BTreeSet::from([digest("pushed"), digest("cached")]),
+        "nothing was forgotten meanwhile"
+    );
 }
 
 pub(super) async fn a_pause_and_a_report_are_kept(world: World) {

@@ -5,8 +5,8 @@ use crate::clock::tests::NOON;
 use crate::contract::interleaved::scenario::{Facts, MIRROR, image};
 use crate::contract::support::{digest, mirror, name, tag};
 use crate::{
-    CandidateKind, FoundBlob, ImportLink, ImportLinks, Known, LinkName, RepositoryKind, Review,
-    Standing, StoredPlace, Unnoted,
+    CandidateKind, Certainty, FoundBlob, ImportLink, ImportLinks, Known, LinkName, RepositoryKind,
+    Review, Standing, StoredPlace, Unnoted,
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -122,6 +122,7 @@ fn checking() -> Vec<Operation> {
 
 fn importing() -> Vec<Operation> {
     vec![
+        operation!(begin_import, "of anything", _facts, []),
         operation!(
             import_blobs,
             "new, there and being deleted",
@@ -158,8 +159,14 @@ fn importing() -> Vec<Operation> {
             _facts,
             [&name("a"), Standing::Held]
         ),
+        operation!(note_idle_in_repositories, "of all", _facts, []),
         operation!(note_idle_bytes, "of all", _facts, []),
-        operation!(end_import, "with a report", _facts, ["{}".to_owned()]),
+        operation!(
+            end_import,
+            "with a report",
+            _facts,
+            ["{}".to_owned(), Certainty::Certain]
+        ),
         operation!(
             remember_links,
             "of a repository",
