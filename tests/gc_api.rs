@@ -67,6 +67,7 @@ async fn the_status_of_a_new_server_is_this() {
         "interval": DAY_MICROS / 24,
         "candidates": {"blobs": 0, "manifests": 0, "untagged": 0, "oldest": null},
         "helduntil": null,
+        "heldrepositories": {"count": 0, "names": []},
         "lastrun": null,
     });
     assert_eq!(status(&server.socket()).await, expected);

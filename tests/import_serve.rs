@@ -302,3 +302,26 @@ async fn a_root_without_link_files_is_served_at_once() {
         .await;
     server.client().get("/readyz").await.expect_status(200);
 }
+
+#[tokio::test]
+async fn repositories_that_are_held_are_told_by_name_and_in_number() {
+    let server = TestServer::builder()
+        .over(|root| {
+            let root = Root::at(root);
+            root.push("team/app", &Recipe::image("image").build(), &["1"]);
+            root.push_manifest("team/old", br#"{"schemaVersion":1}"#);
+        })
+        .start()
+        .await;
+    server.client().until_ready().await;
+    let told = server.socket().get("/api/v1/gc").await.json();
+    assert_eq!(
+        told["heldrepositories"],
+        json!({"count": 1, "names": ["team/old"]})
+    );
+    let metrics = server.socket().get("/metrics").await.text();
+    assert!(
+        metrics.contains("\nseawall_gc_held_repositories 1\n"),
+        "{metrics}"
+    );
+}

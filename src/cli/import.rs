@@ -23,7 +23,7 @@ pub struct Arguments {
     /// The directory the registry stored in (its rootdirectory), or the configuration file that names it; else the configuration names it
     #[arg(value_name = "DIR|CONFIG")]
     pub root: Option<PathBuf>,
-    /// Say what would be imported, and write nothing
+    /// Say what would be imported, and change nothing that is stored
     #[arg(long)]
     pub dry_run: bool,
     /// Take everything again, also what was deleted or moved since, and give up what cannot be used

@@ -206,6 +206,8 @@ impl From<CopyError> for Error {
             | CopyError::NotClosed
             | CopyError::Itself
             | CopyError::NoFile
+            | CopyError::Ours
+            | CopyError::NoCopy
             | CopyError::Unfinished
             | CopyError::Busy
             | CopyError::Missing

@@ -107,6 +107,7 @@ impl Content {
             return self.rehearse(request, found).await;
         }
         let _alone = self.collecting.lock().await;
+        // Once no other runs: what it finds is so until the end.
         refuse_unimported(&self.settings.root, &self.metadata).await?;
         let _under_way = self.metrics.collector().begins();
         self.finish_left_claims().await?;
@@ -123,6 +124,7 @@ impl Content {
         found: &mut (dyn FnMut(Collected<'_>) + Send),
     ) -> Result<CollectReport, Error> {
         let _alone = self.rehearsing.lock().await;
+        refuse_unimported(&self.settings.root, &self.metadata).await?;
         self.check_room_for_a_copy().await?;
         let copy = self.metadata.rehearse().await?;
         let report = self.collect_from(copy.metadata(), request, found).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use metadata::CandidateCounts;
+use metadata::{CandidateCounts, HeldRepositories};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -24,6 +24,9 @@ const FIRST_AFTER: Duration = Duration::from_mins(1);
 /// The pause after a run on a low disk that freed nothing, and after one that failed.
 const FUTILE_PAUSE: Duration = Duration::from_mins(1);
 
+/// How many repositories that are held are told by name.
+const HELD_TOLD: u64 = 20;
+
 /// The state of the collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectorStatus {
@@ -34,6 +37,8 @@ pub struct CollectorStatus {
     /// Until when content of local repositories is held back because the server before did not end in order, in
     /// microseconds since 1970; `None` when it is not.
     pub held_until: Option<i64>,
+    /// The repositories of which nothing is collected since an import could not read something in them.
+    pub held: HeldRepositories,
     /// The last collection that ended; `None` before the first.
     pub last: Option<LastCollection>,
 }
@@ -189,6 +194,7 @@ impl Content {
         Ok(CollectorStatus {
             candidates: self.metadata.candidate_counts().await?,
             paused: upkeep.paused,
+            held: self.metadata.held_repositories(HELD_TOLD).await?,
             held_until: (upkeep.hold_until > self.metadata.now()).then_some(upkeep.hold_until),
             last: last.filter(|last| last.version == VERSION),
         })
@@ -273,6 +279,7 @@ impl Content {
             paused,
             last,
             held_until: _,
+            held,
         } = match self.collector_status().await {
             Ok(status) => status,
             Err(error) => {
@@ -285,6 +292,7 @@ impl Content {
         self.metrics
             .collector()
             .candidates(candidates.blobs, candidates.manifests);
+        self.metrics.collector().held(held.count);
         if let Some(last) = last {
             self.metrics.collector().ended(last.finished);
         }

@@ -39,6 +39,8 @@ pub struct CollectorView {
     /// After a server that did not end in order: until when nothing is collected that a local repository ever held, in
     /// microseconds since 1970; null when nothing is held back.
     pub helduntil: Option<i64>,
+    /// Repositories of which nothing is collected, because an import could not use something in them.
+    pub heldrepositories: Held,
     /// The last run that ended; null before the first.
     pub lastrun: Option<LastRun>,
 }
@@ -68,6 +70,15 @@ pub struct Candidates {
     pub untagged: u64,
     /// Since when the oldest of blobs and manifests waits, in microseconds since 1970; null when none does.
     pub oldest: Option<i64>,
+}
+
+/// Repositories of which nothing is collected until a later import finds nothing unusable in them, or gives it up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Held {
+    /// How many there are.
+    pub count: u64,
+    /// The first twenty of them by name.
+    pub names: Vec<String>,
 }
 
 /// A run that ended.
@@ -126,6 +137,7 @@ impl Jobs {
             candidates,
             paused,
             held_until,
+            held,
             last,
         } = status;
         Ok(CollectorView {
@@ -141,6 +153,10 @@ impl Jobs {
                 oldest: candidates.oldest,
             },
             helduntil: held_until,
+            heldrepositories: Held {
+                count: held.count,
+                names: held.first.iter().map(ToString::to_string).collect(),
+            },
             lastrun: last.map(LastRun::from),
         })
     }

@@ -26,6 +26,7 @@ pub struct CollectorMetrics {
     enabled: Gauge,
     paused: Gauge,
     running: Gauge,
+    held: Gauge<u64, AtomicU64>,
 }
 
 /// A collection that runs; it ends when this is dropped.
@@ -61,6 +62,8 @@ impl CollectorMetrics {
         registry.register("seawall_gc_paused", paused, this.paused.clone());
         let running = "Whether a collection runs";
         registry.register("seawall_gc_running", running, this.running.clone());
+        let held = "Repositories of which nothing is collected, because an import could not use something in them";
+        registry.register("seawall_gc_held_repositories", held, this.held.clone());
         // Known from the start, so that a rate can be asked of them.
         this.candidates(0, 0);
         this
@@ -93,6 +96,11 @@ impl CollectorMetrics {
         for (kind, number) in [(Kind::Blob, blobs), (Kind::Manifest, manifests)] {
             self.candidates.get_or_create(&ByKind { kind }).set(number);
         }
+    }
+
+    /// Notes of how many repositories nothing is collected.
+    pub fn held(&self, number: u64) {
+        self.held.set(number);
     }
 
     /// Notes that a collection ended, at `at` in microseconds since 1970.
@@ -154,6 +162,7 @@ mod tests {
                 "seawall_gc_enabled 0",
                 "seawall_gc_paused 0",
                 "seawall_gc_running 0",
+                "seawall_gc_held_repositories 0",
                 "seawall_gc_reclaimed_bytes_total 0",
                 r#"seawall_gc_candidates{kind="manifest"} 0"#,
             ],
@@ -162,6 +171,7 @@ mod tests {
         metrics.collector().paused(true);
         metrics.collector().collected(2, 700);
         metrics.collector().candidates(5, 3);
+        metrics.collector().held(2);
         metrics.collector().ended(1_795_262_400_999_999);
         let under_way = metrics.collector().begins();
         expect(
@@ -174,6 +184,7 @@ mod tests {
                 "seawall_gc_reclaimed_blobs_total 2",
                 r#"seawall_gc_candidates{kind="blob"} 5"#,
                 r#"seawall_gc_candidates{kind="manifest"} 3"#,
+                "seawall_gc_held_repositories 2",
                 "seawall_gc_last_run_timestamp_seconds 1795262400",
             ],
         );

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,14 @@ pub enum CopyError {
     /// The target exists and is no file.
     #[error("it exists and is no regular file")]
     NoFile,
+    /// The target is named like the files that the program itself keeps beside the database.
+    #[error(
+        "names that begin with seawall. are Seawall's own in its data directory: name it otherwise"
+    )]
+    Ours,
+    /// The target exists and is no database.
+    #[error("it exists and is no database, so it is not replaced")]
+    NoCopy,
     /// A restore was begun and not finished.
     #[error("a restore was not finished: start the server once, or restore again")]
     Unfinished,
@@ -201,6 +209,9 @@ pub fn used_bytes(database: &Path) -> std::result::Result<u64, CopyError> {
     Ok(pages.saturating_mul(number("PRAGMA page_size")?))
 }
 
+/// How the names of the program's own files begin.
+const OURS: &[u8] = b"seawall.";
+
 fn check_target(database: &Path, to: &Path) -> std::result::Result<(), CopyError> {
     let source = match fs::metadata(database) {
         Ok(source) => source,
@@ -220,10 +231,36 @@ fn check_target(database: &Path, to: &Path) -> std::result::Result<(), CopyError
         Ok(there) if (there.dev(), there.ino()) == (source.dev(), source.ino()) => {
             Err(CopyError::Itself)
         }
+        Ok(_) if is_ours(database, to)? => Err(CopyError::Ours),
+        Ok(there) if there.len() > 0 && !is_database(to)? => Err(CopyError::NoCopy),
         Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_ours(database, to)? => {
+            Err(CopyError::Ours)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells whether `to` is a name that the program may use beside `database`: its log, its lock, its reserve.
+fn is_ours(database: &Path, to: &Path) -> io::Result<bool> {
+    let is_beside = match fs::metadata(directory_of(to)) {
+        Ok(there) => {
+            let here = fs::metadata(directory_of(database))?;
+            (there.dev(), there.ino()) == (here.dev(), here.ino())
+        }
+        // Told when it is written to.
+        Err(_) => false,
+    };
+    let name = to.file_name().unwrap_or_default();
+    Ok(is_beside && name.as_encoded_bytes().starts_with(OURS))
+}
+
+/// Tells whether a file begins as databases do. <https://www.sqlite.org/fileformat.html>, section 1.3.
+fn is_database(file: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    File::open(file)?.take(16).read_to_end(&mut begin)?;
+    Ok(begin == b"SQLite format 3\0")
 }
 
 /// Makes the copy, whole and durable under its partial name.

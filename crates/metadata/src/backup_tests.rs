@@ -165,6 +165,20 @@ async fn a_copy_goes_nowhere_where_it_would_do_harm() {
     fs::hard_link(place.database(), place.file("link.db")).expect("links");
     let itself = copy(&place.file("link.db"));
     assert!(matches!(itself, Err(CopyError::Itself)), "{itself:?}");
+    for ours in [
+        "seawall.db-wal",
+        "seawall.db-shm",
+        "seawall.lock",
+        "seawall.new",
+    ] {
+        let refused = copy(&place.file(ours));
+        assert!(matches!(refused, Err(CopyError::Ours)), "{refused:?}");
+    }
+    fs::write(place.file("config.yml"), "version: 0.1\n").expect("writes");
+    let foreign = copy(&place.file("config.yml"));
+    assert!(matches!(foreign, Err(CopyError::NoCopy)), "{foreign:?}");
+    fs::write(place.file("empty"), "").expect("writes");
+    copy(&place.file("empty")).expect("a new file for it is taken");
     let device = copy(Path::new("/dev/null"));
     assert!(matches!(device, Err(CopyError::NoFile)), "{device:?}");
     let nowhere = copy(&place.file("none/copy.db"));

@@ -5,7 +5,7 @@ use oci::RepositoryName;
 
 use crate::database::Metadata;
 use crate::error::Result;
-use crate::repositories::{self, RepositoryId};
+use crate::repositories::RepositoryId;
 use crate::tx::Tx;
 
 /// `$1` repository, `$2` now.
@@ -18,28 +18,34 @@ const RELEASE: &str =
 pub(crate) const WAKE: &str =
     "UPDATE gc_candidates SET not_before = 0 WHERE repository_id = $1 AND not_before > 0";
 
-impl Metadata {
-    /// Has nothing of a repository collected from now on, and returns whether that is new.
-    pub async fn hold_repository(&self, repository: &RepositoryName) -> Result<bool> {
-        self.write(repository.clone(), |tx, repository| {
-            Box::pin(async move {
-                let Some((id, _)) = repositories::find(tx, repository).await? else {
-                    return Ok(false);
-                };
-                hold(tx, id).await
-            })
-        })
-        .await
-    }
+const COUNT: &str = "SELECT count(*) AS number FROM repositories WHERE held_since IS NOT NULL";
 
-    /// Ends that, so that what was put off is due again, and returns whether the repository was held.
-    pub async fn release_repository(&self, repository: &RepositoryName) -> Result<bool> {
-        self.write(repository.clone(), |tx, repository| {
+const NAMES: &str =
+    "SELECT name FROM repositories WHERE held_since IS NOT NULL ORDER BY name LIMIT $1";
+
+/// The repositories that are held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldRepositories {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them by name.
+    pub first: Vec<RepositoryName>,
+}
+
+impl Metadata {
+    /// Returns the repositories that are held, at most so many of them by name.
+    pub async fn held_repositories(&self, most: u64) -> Result<HeldRepositories> {
+        self.read(most, |tx, most| {
             Box::pin(async move {
-                let Some((id, _)) = repositories::find(tx, repository).await? else {
-                    return Ok(false);
-                };
-                release(tx, id).await
+                let count = tx.query_one(COUNT, &[]).await?;
+                let names = tx.query(NAMES, &[(*most).into()]).await?;
+                Ok(HeldRepositories {
+                    count: count.map_or(Ok(0), |row| row.u64(0))?,
+                    first: names
+                        .iter()
+                        .map(|row| row.repository_name(0))
+                        .collect::<Result<_>>()?,
+                })
             })
         })
         .await

@@ -63,6 +63,7 @@ pub use damage::{CheckCursor, CheckPage, CheckScope, CheckedBlob, Holder};
 pub use database::Metadata;
 pub use error::{Error, Result};
 pub use export::{Exportable, Rekeyed};
+pub use held::HeldRepositories;
 pub use import::{
     Certainty, EndedImport, FoundBlob, ImportLink, ImportLinks, ImportOutcome, Imported, Standing,
 };

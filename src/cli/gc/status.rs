@@ -19,6 +19,8 @@ struct Status {
     interval: u64,
     candidates: Candidates,
     helduntil: Option<i64>,
+    #[serde(default)]
+    heldrepositories: Held,
     lastrun: Option<LastRun>,
 }
 
@@ -28,6 +30,12 @@ struct Candidates {
     manifests: u64,
     untagged: u64,
     oldest: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Held {
+    count: u64,
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -85,11 +93,28 @@ pub(super) fn text(told: &Value) -> Result<String, Failure> {
             &format!("what was pushed, until {until}: the server before did not end in order"),
         );
     }
+    if status.heldrepositories.count > 0 {
+        row("held", &told_of_held(&status.heldrepositories));
+    }
     match status.lastrun {
         None => row("last run", "none yet"),
         Some(last) => row("last run", &told_of(&last)),
     }
     Ok(text)
+}
+
+fn told_of_held(held: &Held) -> String {
+    let Held { count, names } = held;
+    let more = count.saturating_sub(names.len() as u64);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let names = printable(&names.join(", "));
+    format!(
+        "{count} repositories, of which nothing is collected until `seawall import` finds nothing unusable in them: {names}{more}"
+    )
 }
 
 /// Returns the remark on what a run had to leave.
@@ -142,6 +167,7 @@ mod tests {
             "grace": 86_400_000_000_u64, "interval": 3_600_000_000_u64,
             "candidates": {"blobs": 12, "manifests": 3, "untagged": 5, "oldest": 1_795_262_400_000_000_i64},
             "helduntil": 1_795_266_000_000_000_i64,
+            "heldrepositories": {"count": 3, "names": ["team/app", "team/old"]},
             "lastrun": {
                 "startedat": 1_795_262_400_000_000_i64, "finishedat": 1_795_262_401_000_000_i64,
                 "grace": 0, "deleteuntagged": true, "reviewed": 10, "manifests": 2, "blobs": 5,
@@ -150,6 +176,7 @@ mod tests {
         });
         let mut shown = text(&status).expect("a status");
         status["helduntil"] = json!(null);
+        status["heldrepositories"] = json!({"count": 0, "names": []});
         status["lastrun"] = json!(null);
         status["candidates"] = json!({"blobs": 0, "manifests": 0, "untagged": 0, "oldest": null});
         for state in ["running", "paused", "disabled"] {

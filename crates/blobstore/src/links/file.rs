@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use oci::{Digest, DigestError};
+use rustix::io::Errno;
 
 use crate::filesystem::without_surprises;
 
@@ -42,6 +43,10 @@ pub(super) fn read(path: &Path) -> io::Result<Option<LinkFile>> {
     let opened = without_surprises(OpenOptions::new().read(true)).open(path);
     let mut file = match opened {
         Err(error) if is_absence(&error) => return Ok(None),
+        // What the system says of a link that is not to be followed: "too many levels".
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            return Err(io::Error::other("it is a symbolic link"));
+        }
         opened => opened?,
     };
     let metadata = file.metadata()?;

@@ -246,3 +246,12 @@ fn a_visitor_that_has_enough_is_not_called_again() {
     let path = world.repository("a").path();
     assert_eq!(path, "docker/registry/v2/repositories/a");
 }
+
+#[test]
+fn a_link_file_that_is_a_symbolic_link_is_told_as_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let link = directory.path().join("link");
+    symlink("/etc/hostname", &link).expect("the test's own directory");
+    let told = super::file::read(&link).expect_err("it is not followed");
+    assert_eq!(told.to_string(), "it is a symbolic link");
+}

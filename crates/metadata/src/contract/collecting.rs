@@ -10,8 +10,9 @@ use super::support::{
 };
 use crate::clock::tests::{HOUR, NOON, SECOND};
 use crate::{
-    Candidate, Claimed, CommitBlob, Due, Evict, EvictUnit, Evicted, ExtendLease, Half, LeaseOf,
-    Mount, MountOutcome, Origin, Place, PushManifest, Review, SetTag, Verdict,
+    Candidate, Claimed, CommitBlob, Due, Evict, EvictUnit, Evicted, ExtendLease, Half,
+    HeldRepositories, LeaseOf, Mount, MountOutcome, Origin, Place, PushManifest, Review, SetTag,
+    Standing, Verdict,
 };
 
 const DAY: i64 = 24 * HOUR;
@@ -408,13 +409,19 @@ pub(super) async fn the_grace_of_what_a_collection_let_go_begins_with_it(world: 
 pub(super) async fn nothing_of_a_held_repository_goes_until_it_is_released(world: World) {
     image(&world, "a", "m", &["layer"], &[]).await;
     world.commit(commit("a", "loose")).await;
-    let hold = world.metadata.hold_repository(&name("a")).await;
-    assert!(hold.expect("holds"));
+    let end = async |standing| {
+        let a = name("a");
+        let ended = world.metadata.end_import_of(&a, standing);
+        ended.await.expect("ends");
+        let held = world.metadata.held_repositories(1).await;
+        held.expect("reads")
+    };
+    let held = end(Standing::Held).await;
+    assert_eq!((held.count, held.first), (1, vec![name("a")]));
     world.clock.advance(DAY);
     assert!(collected(&world, UNTAGGED).await.is_empty());
     assert!(world.gives("a", "loose").await);
-    let release = world.metadata.release_repository(&name("a")).await;
-    assert!(release.expect("releases"));
+    assert_eq!(end(Standing::Sound).await, HeldRepositories::default());
     let gone = collected(&world, UNTAGGED).await;
     assert_eq!(gone, digests(&["m", "layer", "loose"]));
 }

@@ -34,8 +34,6 @@ fn collecting() -> Vec<Operation> {
                 ..review(&facts, false)
             }]
         ),
-        operation!(hold_repository, "that is free", _facts, [&name("a")]),
-        operation!(release_repository, "that is free", _facts, [&name("a")]),
         operation!(pause_collector, "that runs", _facts, [true]),
         operation!(store_collector_report, "of one", _facts, ["{}".to_owned()]),
     ]
