@@ -220,6 +220,7 @@ impl Run<'_> {
         let reviewed = self.content.with_reserve(write).await?;
         // Decided: who stores one of these again takes a new key.
         drop(claims);
+        self.tell(&review.candidates, &reviewed.verdicts).await?;
         self.tell_blobs(&reviewed.claimed);
         let reclaimed = self.content.finish_claims(reviewed.claimed, turn).await?;
         self.report.blobs += reclaimed.blobs;
@@ -228,7 +229,6 @@ impl Run<'_> {
             .metrics
             .collector()
             .collected(reclaimed.blobs, reclaimed.bytes);
-        self.tell(&review.candidates, &reviewed.verdicts).await?;
         Ok(left(reviewed.next, &review.candidates, &reviewed.verdicts))
     }
 

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::cli::server::ServerArguments;
+use crate::config::parse_duration;
 
 /// Arguments of `gc`.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct RunArguments {
     /// Collect what nothing has named for so long, as in 0s or 1h30m; leases count all the same [default: the server's gc.grace]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub grace: Option<String>,
     /// Collect manifests too that no tag names and nothing else keeps [default: the server's gc.deleteuntagged]
     #[arg(short = 'm', long)]
@@ -44,6 +45,11 @@ pub struct RunArguments {
     /// Which server, and how to print.
     #[command(flatten)]
     pub server: ServerArguments,
+}
+
+/// Checks a time and leaves it as it was written, as the API takes it.
+fn time(text: &str) -> Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
 }
 
 impl Arguments {
