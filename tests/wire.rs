@@ -245,7 +245,7 @@ async fn the_access_log_tells_the_bytes_that_were_sent_not_those_that_were_annou
     let config = home.path().join("config.yml");
     std::fs::write(
         &config,
-        "version: 0.1\nhttp: {addr: '127.0.0.1:0'}\nstorage: filesystem\n",
+        "version: 0.1\nhttp: {addr: '127.0.0.1:0'}\nstorage: {filesystem: {rootdirectory: data}}\n",
     )
     .unwrap();
     let served = Served::start(seawall(home.path()).arg("serve").arg(&config)).await;

@@ -84,11 +84,14 @@ pub(super) fn compare(server: &TestServer, model: &Registry, mirrored: &BTreeMap
     });
     same("tags", &tags, &expected);
     let stored: BTreeSet<Digest> = server.stored_blobs().into_keys().collect();
-    for digest in &model.live {
+    // Of bytes that nobody needs, and of which two repositories let go at different times, the order of the reviews decides
+    // whether they go with the first or with the last.
+    for digest in model.live.iter().filter(|digest| model.is_held(digest)) {
         assert!(stored.contains(digest), "the bytes of {digest} are gone");
     }
     for digest in &stored {
-        let may_be = model.live.contains(digest) || mirrored.contains_key(digest);
+        let may_be = model.live.contains(digest) && model.is_held(digest);
+        let may_be = may_be || model.waits(digest) || mirrored.contains_key(digest);
         assert!(may_be, "nobody needs the bytes of {digest}");
     }
     for (digest, must_be) in mirrored {

@@ -101,6 +101,20 @@ impl Registry {
         *at = (*at).max(since);
     }
 
+    /// Returns whether any repository needs the bytes.
+    pub(super) fn is_held(&self, digest: &str) -> bool {
+        self.repositories.values().any(|repository| {
+            repository.members.contains(digest)
+                || repository.manifests.contains_key(digest)
+                || repository.names(digest)
+        })
+    }
+
+    /// Returns whether some repository that let go of the bytes has yet to be asked about them.
+    pub(super) fn waits(&self, digest: &str) -> bool {
+        self.loose.keys().any(|(_, _, waiting)| waiting == digest)
+    }
+
     /// A blob is uploaded.
     pub(super) fn commit(&mut self, name: &'static str, digest: &str, now: i64) {
         self.live.insert(digest.to_owned());
@@ -260,12 +274,7 @@ impl Registry {
             return false;
         }
         self.at_mut(name).members.remove(digest);
-        let is_held = self.repositories.values().any(|other| {
-            other.members.contains(digest)
-                || other.manifests.contains_key(digest)
-                || other.names(digest)
-        });
-        if !is_held {
+        if !self.is_held(digest) {
             self.live.remove(digest);
             self.leases.remove(digest);
         }
