@@ -5,6 +5,9 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running server; it ends with this value.
 pub(crate) struct Process {
@@ -56,8 +59,17 @@ impl Process {
     }
 }
 
+/// How long a server may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In order: one that was killed may have to be careful when it starts again.
 impl Drop for Process {
     fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
