@@ -134,15 +134,14 @@ impl Content {
     /// Chooses where the `size` verified bytes of `digest`, which the caller holds, are stored: in the place of its row, or in
     /// a free one. A key under which an older copy is being deleted is never used again.
     pub(super) async fn choose_place(&self, digest: &Digest, size: u64) -> Result<Placed, Error> {
-        let place = self.metadata.find_place(digest).await?;
-        if matches!(&place, Place::Live(row) if row.size != size) {
-            // As after the import of a file that a crash had cut: the row is of other bytes than those of its digest.
-            if let Some(row) = self.metadata.live_blob(digest).await?
-                && row.size != size
-            {
-                self.quarantine(&row, Damage::Size).await?;
+        let mut place = self.metadata.find_place(digest).await?;
+        // As after the import of a file that a crash had cut: the row is of other bytes than those of its digest.
+        while matches!(&place, Place::Live(row) if row.size != size) {
+            let live = self.metadata.live_blob(digest).await?;
+            if let Some(wrong) = live.filter(|row| row.size != size) {
+                self.quarantine(&wrong, Damage::Size).await?;
             }
-            return Box::pin(self.choose_place(digest, size)).await;
+            place = self.metadata.find_place(digest).await?;
         }
         Ok(match place {
             Place::Live(row) => Placed {

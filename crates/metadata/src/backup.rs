@@ -2,7 +2,7 @@
 //! durable and only then given the name. It reads one snapshot and so holds up no writer.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -226,29 +226,29 @@ fn check_target(database: &Path, to: &Path) -> std::result::Result<(), CopyError
     if crate::restore::unfinished(database)?.is_some() {
         return Err(CopyError::Unfinished);
     }
-    match fs::metadata(to) {
-        Ok(there) if !there.is_file() => Err(CopyError::NoFile),
-        Ok(there) if (there.dev(), there.ino()) == (source.dev(), source.ino()) => {
-            Err(CopyError::Itself)
-        }
-        Ok(_) if is_ours(database, to)? => Err(CopyError::Ours),
-        Ok(there) if there.len() > 0 && !is_database(to)? => Err(CopyError::NoCopy),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound && is_ours(database, to)? => {
-            Err(CopyError::Ours)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
+    let there = match fs::metadata(to) {
+        Ok(there) => Some(there),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    match there {
+        Some(there) if !there.is_file() => Err(CopyError::NoFile),
+        Some(there) if is_same(&there, &source) => Err(CopyError::Itself),
+        _ if is_ours(database, to)? => Err(CopyError::Ours),
+        Some(there) if there.len() > 0 && !is_database(to)? => Err(CopyError::NoCopy),
+        _ => Ok(()),
     }
+}
+
+/// Tells whether two names are of one file or directory.
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Tells whether `to` is a name that the program may use beside `database`: its log, its lock, its reserve.
 fn is_ours(database: &Path, to: &Path) -> io::Result<bool> {
     let is_beside = match fs::metadata(directory_of(to)) {
-        Ok(there) => {
-            let here = fs::metadata(directory_of(database))?;
-            (there.dev(), there.ino()) == (here.dev(), here.ino())
-        }
+        Ok(there) => is_same(&there, &fs::metadata(directory_of(database))?),
         // Told when it is written to.
         Err(_) => false,
     };
