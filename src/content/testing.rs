@@ -6,12 +6,42 @@ use std::sync::Arc;
 
 use blobstore::BlobStore;
 use blobstore::filesystem::Filesystem;
+use bytes::Bytes;
 use metadata::Metadata;
+use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
 
-use super::{Backups, Content, Reserve, RootOrigin, Settings};
+use super::{Backups, Content, ManifestSource, NewManifest, Reserve, RootOrigin, Settings};
 use crate::clock::Fake;
 use crate::config::{Cache, Gc, Space, Uploads};
 use crate::telemetry::Metrics;
+
+/// An index of nothing, the smallest manifest.
+pub(super) const MANIFEST: &[u8] =
+    br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+/// Returns the digest of [`MANIFEST`].
+pub(super) fn manifest_digest() -> Digest {
+    Digest::of(Algorithm::Sha256, MANIFEST)
+}
+
+/// Stores [`MANIFEST`] in `repository`, under the tag `1`.
+pub(super) async fn put_manifest(
+    content: &Arc<Content>,
+    repository: &RepositoryName,
+    source: ManifestSource<'_>,
+) {
+    let manifest = Manifest::parse(MANIFEST, None).expect("an index");
+    let new = NewManifest {
+        repository,
+        digest: manifest_digest(),
+        bytes: Bytes::from_static(MANIFEST),
+        manifest: &manifest,
+        media_type: &manifest.media_type,
+        tags: vec![Tag::parse("1").expect("a tag")],
+        source,
+    };
+    content.put_manifest(new).await.expect("stores");
+}
 
 /// Opens it in `directory`; nothing has to stay free on the disk.
 pub(super) fn open(directory: &Path, cache: Cache) -> (Content, Arc<Filesystem>) {

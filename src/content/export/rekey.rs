@@ -92,20 +92,14 @@ mod tests {
     use std::sync::Arc;
 
     use blobstore::filesystem::Filesystem;
-    use bytes::Bytes;
     use metadata::{Evict, EvictUnit};
-    use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
+    use oci::RepositoryName;
 
     use crate::config::Cache;
     use crate::content::store::address;
+    use crate::content::testing::{self, MANIFEST, manifest_digest as digest, put_manifest};
     use crate::content::uploads::fresh_id;
-    use crate::content::{Content, ManifestSource, NewManifest, testing};
-
-    const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-
-    fn digest() -> Digest {
-        Digest::of(Algorithm::Sha256, MANIFEST)
-    }
+    use crate::content::{Content, ManifestSource};
 
     fn mirrored() -> RepositoryName {
         RepositoryName::parse("docker.io/library/nginx").expect("a name")
@@ -122,23 +116,9 @@ mod tests {
         place(root).join("data")
     }
 
-    async fn put(content: &Arc<Content>, repository: &RepositoryName, source: ManifestSource<'_>) {
-        let manifest = Manifest::parse(MANIFEST, None).expect("an index");
-        let new = NewManifest {
-            repository,
-            digest: digest(),
-            bytes: Bytes::from_static(MANIFEST),
-            manifest: &manifest,
-            media_type: &manifest.media_type,
-            tags: vec![Tag::parse("1").expect("a tag")],
-            source,
-        };
-        content.put_manifest(new).await.expect("stores");
-    }
-
     async fn mirror(content: &Arc<Content>) {
         let source = ManifestSource::Upstream { name: "docker.io" };
-        put(content, &mirrored(), source).await;
+        put_manifest(content, &mirrored(), source).await;
     }
 
     /// Claims the bytes and does not delete them yet.
@@ -180,7 +160,7 @@ mod tests {
             checked: false,
         };
         let pushed = RepositoryName::parse("team/app").expect("a name");
-        put(&content, &pushed, push).await;
+        put_manifest(&content, &pushed, push).await;
 
         let conflicts = async || {
             let report = content.export_links(&mut |_, _| {}).await;

@@ -286,31 +286,18 @@ fn unwritten(error: io::Error) -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-    use oci::{Algorithm, Digest, Manifest, RepositoryName, Tag};
+    use oci::RepositoryName;
 
     use crate::config::Cache;
-    use crate::content::{
-        Content, FsckRequest, ManifestSource, NewManifest, is_unimported, testing,
-    };
-
-    const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    use crate::content::{Content, FsckRequest, ManifestSource, is_unimported, testing};
 
     async fn push(content: &Arc<Content>, repository: &str) {
-        let manifest = Manifest::parse(MANIFEST, None).expect("an index");
-        let new = NewManifest {
-            repository: &RepositoryName::parse(repository).expect("a name"),
-            digest: Digest::of(Algorithm::Sha256, MANIFEST),
-            bytes: Bytes::from_static(MANIFEST),
-            manifest: &manifest,
-            media_type: &manifest.media_type,
-            tags: vec![Tag::parse("1").expect("a tag")],
-            source: ManifestSource::Push {
-                by: "anonymous",
-                checked: false,
-            },
+        let repository = RepositoryName::parse(repository).expect("a name");
+        let source = ManifestSource::Push {
+            by: "anonymous",
+            checked: false,
         };
-        content.put_manifest(new).await.expect("stores");
+        testing::put_manifest(content, &repository, source).await;
     }
 
     #[tokio::test]
